@@ -1,0 +1,1 @@
+"""What the agent remembers across restarts: ``state.db`` under an exclusive lock."""

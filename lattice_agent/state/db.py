@@ -1,0 +1,116 @@
+"""``state.db``: one SQLite file (WAL, synchronous=FULL) in a directory that one agent holds.
+
+A commit that returned survives the loss of the process and of power (the WAL is synced). The lock is a flock on a
+file of its own: the kernel drops it with the process, so a killed agent never leaves a stale one.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from lattice_agent.errors import StateError, StateLockedError
+
+SCHEMA_VERSION: Final = 1
+_BUSY_MS: Final = 2000
+_SCHEMA: Final = """
+CREATE TABLE task (
+    control_plane   TEXT NOT NULL,
+    node_id         TEXT NOT NULL,
+    task_id         TEXT NOT NULL,
+    phase           TEXT NOT NULL,
+    lease_id        TEXT NOT NULL,           -- the newest lease: the one a result goes out under
+    interpreter     TEXT NOT NULL,
+    script          TEXT,                    -- only while the task waits
+    timeout_sec     INTEGER NOT NULL,
+    output_limit    INTEGER NOT NULL,
+    boot_id         TEXT NOT NULL,           -- when the newest lease came, or, once settled, when that was
+    boot_seconds    REAL NOT NULL,
+    order_no        INTEGER NOT NULL,        -- age: of the lease while waiting, of the result once finished
+    result          TEXT,                    -- wire form of the result; NULL before the end
+    result_bytes    INTEGER NOT NULL DEFAULT 0,
+    shrunk          INTEGER NOT NULL DEFAULT 0, -- how often the result was cut after a 400
+    PRIMARY KEY (control_plane, node_id, task_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX task_by_phase ON task (control_plane, node_id, phase, order_no);
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+
+class StateDirectory:
+    """An exclusively held directory with the open database; close it to let another agent in."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the directory (0700) if needed, lock it and open the database.
+
+        Raises StateLockedError if another process holds it and StateError for everything else.
+        """
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateError(f"state directory {path}: {error.strerror}") from None
+        try:
+            self._take_lock()
+            self.connection = _open_database(path / "state.db")
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _take_lock(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StateLockedError(f"state directory {self.path} is in use by another lattice-agent") from None
+        except OSError as error:
+            raise StateError(f"state directory {self.path}: cannot lock: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the database, then let go of the lock."""
+        self.connection.close()
+        os.close(self._lock)
+
+
+def _open_database(path: Path) -> sqlite3.Connection:
+    with storage_errors(path):
+        # Calls come from whichever thread the runner uses, one at a time (state.commit).
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            path.chmod(0o600)
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            _bring_schema_up_to_date(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _bring_schema_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == SCHEMA_VERSION:
+        return
+    if version != 0:
+        raise StateError(
+            f"{path} has schema {version}, this agent knows {SCHEMA_VERSION}",
+            hint="start the agent version that wrote it, or move the file aside (unsent results in it are lost)",
+        )
+    connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Map what SQLite and the file system raise to StateError; the message names the file."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        damaged = "malformed" in str(error) or "not a database" in str(error)
+        hint = "move the file aside and start again (unsent results in it are lost)" if damaged else None
+        raise StateError(f"{path}: {error}", hint=hint) from None
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None

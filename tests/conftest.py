@@ -1,0 +1,33 @@
+"""What tests say they need (markers), and what happens where it is not there: skipped here, failed in CI."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+def _missing(marker: str) -> str:
+    """What a marker's test lacks on this machine; empty if nothing."""
+    if marker in ("needs_root", "needs_netns") and os.geteuid() != 0:
+        return "uid 0"
+    programs = {"needs_netns": ("ip", "nft", "unshare"), "needs_node": ("node",)}.get(marker, ())
+    return ", ".join(name for name in programs if shutil.which(name, path=SEARCH) is None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker in ("needs_root", "needs_netns", "needs_node"):
+            if item.get_closest_marker(marker) and (lacks := _missing(marker)):
+                item.add_marker(pytest.mark.skip(reason=f"needs {lacks}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, where nothing may be: {report.longrepr}"
+    return report
