@@ -1,5 +1,6 @@
 """The JSON rules that both sides share (protocol reference 1.0)."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -28,7 +29,9 @@ def test_trap_01_times_have_an_offset(bad: bytes) -> None:
         result_with(bad, b"started_at")
 
 
-@pytest.mark.parametrize("text", ["2026-01-02T03:04:05Z", "2026-01-02T05:04:05+02:00", "2026-01-02T03:04:05.000000000Z"])
+@pytest.mark.parametrize(
+    "text", ["2026-01-02T03:04:05Z", "2026-01-02T05:04:05+02:00", "2026-01-02T03:04:05.000000000Z"]
+)
 def test_time_formats_that_go_writes(text: str) -> None:
     assert result_with(f'"{text}"'.encode(), b"started_at").started_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -93,13 +96,15 @@ def test_optional_object_is_left_out_when_absent() -> None:
 
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_give_a_message_or_our_error(raw: bytes) -> None:
-    try:
-        decode(ResultReport, raw)
-    except WireError as error:
-        assert str(error)
+    with suppress(WireError):
+        assert isinstance(decode(ResultReport, raw), ResultReport)
 
 
-@given(st.text(max_size=50), st.integers(-(2**63), 2**63 - 1), st.datetimes(min_value=datetime(2, 1, 2), timezones=st.just(UTC)))  # noqa: DTZ001
+@given(
+    st.text(max_size=50),
+    st.integers(-(2**63), 2**63 - 1),
+    st.datetimes(min_value=datetime(2, 1, 2), timezones=st.just(UTC)),
+)
 def test_what_we_write_we_read_back(text: str, number: int, moment: datetime) -> None:
     text = text.encode("utf-8", "replace").decode()
     message = ResultReport(result=TaskResult(stdout=text, exit_code=number, started_at=moment))

@@ -1,0 +1,386 @@
+"""The composition root: settings in, services out, and the order in which they start and stop.
+
+The tree of tasks, outermost first; it is torn down from the inside out, each ring with a deadline of its own:
+
+    connection, state.db, audit                held by ``run``
+    +- heartbeat, config, addresses, usage,    until the very end: the node stays online while it drains
+    |  result sender, journal tidying
+    |  +- task runs                            drain: may finish for ``drain_s``, then end as interrupted
+    |  |  +- task intake                       ends first, at the signal
+
+After the runs have ended the sender gets DELIVER_S to bring out what it can; the rest is in the journal.
+"""
+
+import logging
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import tomllib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import trio
+
+from lattice_agent.audit import AuditLog
+from lattice_agent.config import Settings, read_trusted_file
+from lattice_agent.errors import LatticeError, PolicyError
+from lattice_agent.exec.host import count_uid_threads, find_interpreters
+from lattice_agent.exec.launch import SpawnerProcess
+from lattice_agent.exec.plan import Plan, Refusal, TaskRequest
+from lattice_agent.exec.policy import HostState, LocalPolicy, decide
+from lattice_agent.exec.policy_file import parse_policy
+from lattice_agent.exec.runner import Runner, open_runner
+from lattice_agent.exec.workdir import check_work_root, cleanup_leftovers
+from lattice_agent.facts.address_plan import AddressFlags, AddressPlan
+from lattice_agent.facts.addresses import AddressPair
+from lattice_agent.facts.host import collect_host_facts
+from lattice_agent.facts.interfaces import read_internal_addresses
+from lattice_agent.facts.metrics import MetricsSampler
+from lattice_agent.facts.wireguard import WireGuard, checked_wireguard
+from lattice_agent.link.client import ControlPlane
+from lattice_agent.link.features import Features
+from lattice_agent.link.health import LinkHealth
+from lattice_agent.link.line import Line
+from lattice_agent.link.settings import LinkSettings
+from lattice_agent.report.addresses import AddressService
+from lattice_agent.report.config_poll import ConfigService
+from lattice_agent.report.heartbeat import HeartbeatService, Sample
+from lattice_agent.report.runtime import describe_runtime
+from lattice_agent.state.clock import boot_time
+from lattice_agent.state.commit import GroupCommit
+from lattice_agent.state.db import StateDirectory
+from lattice_agent.state.journal import Journal
+from lattice_agent.supervisor import Service, supervise
+from lattice_agent.tasks.decide import PollRhythm
+from lattice_agent.tasks.intake import Intake
+from lattice_agent.tasks.local_script import LocalScript
+from lattice_agent.tasks.record import TaskAudit
+from lattice_agent.tasks.run import Runs
+from lattice_agent.tasks.sender import Sender
+from lattice_agent.tasks.spool import Spool
+from lattice_agent.tasks.tidy import Tidying
+from lattice_agent.wire.ext import BATCH_RESULTS
+from lattice_agent.wire.runtime import AgentRuntime
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BASE_RATE: Final = 5.0
+BATCH_RATE: Final = 40.0
+"""Requests a second: half of what an unmodified server grants one address; more where batches are announced."""
+DELIVER_S: Final = 5.0
+"""For results at shutdown; what is not delivered stays in the journal."""
+
+
+def run(settings: Settings, spawner: SpawnerProcess) -> int:
+    """The agent until SIGTERM or SIGINT; returns the exit code. Raises LatticeError for what makes a start useless."""
+    try:
+        policy = load_policy(settings.exec.policy_path)
+        if settings.exec.work_root is not None:
+            check_work_root(str(settings.exec.work_root))
+        with _open_state(settings) as (state, audit):
+            cleanup_leftovers(_text(settings.exec.work_root))
+            return trio.run(_main, settings, spawner, policy, state, audit)
+    except BaseExceptionGroup as group:
+        raise _most_telling(group) from None
+    finally:
+        spawner.close()
+
+
+def load_policy(path: Path | None) -> LocalPolicy:
+    """The local policy, or the default without a file. Raises PolicyError."""
+    if path is None:
+        return LocalPolicy()
+    try:
+        return parse_policy(tomllib.loads(read_trusted_file(path).decode()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PolicyError(f"policy {path}: {error}") from None
+
+
+@contextmanager
+def _open_state(settings: Settings) -> Iterator[tuple[StateDirectory, AuditLog]]:
+    state = StateDirectory(settings.state.dir)
+    try:
+        with AuditLog(settings.state.dir / "audit.log") as audit:
+            yield state, audit
+    finally:
+        state.close()
+
+
+def _most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Our own error out of a group, for its exit code; the group itself if it holds anything else."""
+    ours, others = group.split(LatticeError)
+    if ours is None or others is not None:
+        return group
+    first: BaseException = ours
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
+
+
+async def _main(
+    settings: Settings, spawner: SpawnerProcess, policy: LocalPolicy, state: StateDirectory, audit: AuditLog
+) -> int:
+    plane = settings.control_plane
+    link = LinkSettings(
+        base_url=plane.base_url,
+        node_id=settings.agent.node_id,
+        allow_insecure_http=plane.allow_insecure_http,
+        ca_file=plane.ca_file,
+        pin_spki_sha256=plane.pins,
+        requests_per_s=BASE_RATE,
+    )
+    async with ControlPlane(link, settings.agent.token) as control_plane:
+        record = TaskAudit(audit, plane.base_url, trio.to_thread.run_sync)
+        async with open_runner(spawner, on_linger_end=record.lingered) as runner:
+            agent = _compose(settings, policy, control_plane, runner, state, record)
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                await agent.live(signals.__anext__)
+    return os.EX_OK
+
+
+@dataclass(frozen=True)
+class Agent:
+    """The composed services; ``live`` runs them until the stop comes."""
+
+    reports: tuple[Service, ...]
+    sender: Sender
+    runs: Runs
+    intake: Intake
+    drain_s: float
+
+    async def live(self, stop: Callable[[], Awaitable[object]]) -> None:
+        """Run everything; when ``stop()`` returns, wind down from the inside out."""
+        async with trio.open_nursery() as outer:
+            for service in (*self.reports, self.sender):
+                await outer.start(partial(supervise, service))
+            await self.runs.recover()
+            async with trio.open_nursery() as inner:
+                intake_scope = trio.CancelScope()
+                runs_ended = trio.Event()
+                inner.start_soon(self._run_tasks, runs_ended)
+                inner.start_soon(self._take_tasks, intake_scope)
+                log.info("ready")
+                await stop()
+                log.info("stopping: no new tasks, running ones have %.0f s", self.drain_s)
+                intake_scope.cancel()
+                await self._drain(runs_ended)
+            with trio.move_on_after(DELIVER_S):
+                await self.sender.caught_up()
+            outer.cancel_scope.cancel()
+
+    async def _run_tasks(self, ended: trio.Event) -> None:
+        await supervise(self.runs)
+        ended.set()
+
+    async def _take_tasks(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await supervise(self.intake)
+
+    async def _drain(self, ended: trio.Event) -> None:
+        self.runs.drain()
+        with trio.move_on_after(self.drain_s):
+            await ended.wait()
+        if not ended.is_set():
+            self.runs.interrupt()
+        await ended.wait()
+
+
+def _compose(
+    settings: Settings,
+    policy: LocalPolicy,
+    control_plane: ControlPlane,
+    runner: Runner,
+    state: StateDirectory,
+    record: TaskAudit,
+) -> Agent:
+    node_id = settings.agent.node_id
+    rng = random.SystemRandom()
+    features = Features()
+    features.on_change(partial(_set_rate, control_plane, features))
+    line = Line(control_plane, LinkHealth())
+    commit = GroupCommit(state.connection, state.path, _in_state_thread())
+    spool = Spool(Journal(state.connection, settings.control_plane.base_url, node_id), commit)
+    decider = partial(_decide, settings, policy)
+    sender = Sender(line, spool, features, node_id=node_id, now=boot_time, rng=rng)
+    runs = Runs(
+        spool,
+        runner,
+        decider,
+        node_id=node_id,
+        slots=settings.exec.slots,
+        now=boot_time,
+        audit=record,
+        result_stored=sender.result_stored,
+    )
+    rhythm = PollRhythm(idle_s=settings.report.poll_idle_s, busy_s=settings.report.poll_busy_s)
+    intake = Intake(line, spool, runs, sender, features, rhythm=rhythm, now=boot_time, rng=rng)
+    reports = _reports(settings, line, features, rng, LocalScript("ip-script", runner, decider, record))
+    return Agent((*reports, Tidying(spool, boot_time)), sender, runs, intake, settings.exec.drain_s)
+
+
+def _reports(
+    settings: Settings, line: Line, features: Features, rng: random.Random, script: LocalScript
+) -> tuple[Service, ...]:
+    wireguard = checked_wireguard(
+        ip=settings.addresses.wg_ip,
+        public_key=settings.addresses.wg_pubkey,
+        endpoint=settings.addresses.wg_endpoint,
+        port=settings.addresses.wg_port,
+    )
+    for problem in wireguard.problems:
+        log.warning("%s", problem)
+    addresses = AddressService(
+        _address_flags(settings),
+        wireguard.ip,
+        internal=read_internal_addresses,
+        ask=_ask_resolvers,
+        run_script=script.output,
+        run_sync=_abandonable,
+    )
+    heartbeat = _heartbeat(settings, line, features, rng, addresses, wireguard)
+    config = ConfigService(
+        line, features, interval_s=settings.report.interval_s, on_ip_config=addresses.override, rng=rng
+    )
+    return (heartbeat, config, addresses, *_usage(settings, line, rng))
+
+
+def _heartbeat(
+    settings: Settings,
+    line: Line,
+    features: Features,
+    rng: random.Random,
+    addresses: AddressService,
+    wireguard: WireGuard,
+) -> HeartbeatService:
+    sampler = MetricsSampler()
+    container = os.environ.get("container", "")  # noqa: SIM112  # the name that container managers set
+
+    def sample() -> Sample:
+        now = datetime.now(UTC)
+        return Sample(collect_host_facts(Path("/"), now, container), sampler.sample(now, time.monotonic()))
+
+    return HeartbeatService(
+        line,
+        features,
+        node_id=settings.agent.node_id,
+        interval_s=settings.report.interval_s,
+        sample=sample,
+        run_sync=_abandonable,
+        addresses=addresses.current,
+        runtime=partial(_runtime, settings),
+        wireguard=wireguard,
+        rng=rng,
+    )
+
+
+def _usage(settings: Settings, line: Line, rng: random.Random) -> tuple[Service, ...]:
+    """The usage service if a source is configured; its code is loaded only then."""
+    if settings.usage.file is None and not settings.usage.url:
+        return ()
+    from lattice_agent.report.usage import UsageService
+    from lattice_agent.usage.collector import UsageCollector
+    from lattice_agent.usage.file import FileSource
+    from lattice_agent.usage.source import UsageSource
+    from lattice_agent.usage.url import LoopbackUrlSource
+
+    usage = settings.usage
+    timeout_s = usage.timeout_s or 3.0
+    source: UsageSource
+    if usage.file is not None:
+        source = FileSource(usage.file, timeout_s=timeout_s)
+    else:
+        source = LoopbackUrlSource(
+            usage.url, secret=usage.secret or None, secret_file=usage.secret_file, timeout_s=timeout_s
+        )
+    return (
+        UsageService(
+            line,
+            UsageCollector(source, settings.agent.node_id),
+            node_id=settings.agent.node_id,
+            interval_s=settings.report.interval_s,
+            wall_now=lambda: datetime.now(UTC),
+            rng=rng,
+        ),
+    )
+
+
+def _runtime(settings: Settings) -> AgentRuntime:
+    return describe_runtime(
+        allow_exec=settings.exec.allow_exec,
+        allow_root_exec=settings.exec.allow_root_exec,
+        no_exec=settings.exec.no_exec,
+        uid=os.geteuid(),
+        usage_file=_text(settings.usage.file) or "",
+        usage_url=settings.usage.url,
+        reported_at=datetime.now(UTC),
+    )
+
+
+def _address_flags(settings: Settings) -> AddressFlags:
+    return AddressFlags(
+        mode=settings.addresses.mode,
+        public_ip=settings.addresses.public_ip4,
+        public_ipv6=settings.addresses.public_ip6,
+        resolvers=settings.addresses.resolvers,
+        script=settings.addresses.script,
+    )
+
+
+def _decide(settings: Settings, policy: LocalPolicy, request: TaskRequest) -> Plan | Refusal:
+    uid = os.geteuid()
+    host = HostState(
+        allow_exec=settings.exec.allow_exec,
+        allow_root_exec=settings.exec.allow_root_exec,
+        no_exec=settings.exec.no_exec,
+        uid=uid,
+        interpreters=find_interpreters(os.environ.get("PATH", os.defpath), policy),
+        agent_bin=agent_command(),
+        work_root=_text(settings.exec.work_root),
+        uid_threads=None if uid == 0 else count_uid_threads(uid),  # RLIMIT_NPROC does not bind root
+    )
+    return decide(request, policy, host)
+
+
+def agent_command() -> str:
+    """Absolute path of the ``lattice-agent`` command that tasks may call (trap 10)."""
+    beside = Path(sys.executable).parent / "lattice-agent"
+    return str(beside) if beside.exists() else shutil.which("lattice-agent") or str(beside)
+
+
+async def _ask_resolvers(plan: AddressPlan) -> tuple[AddressPair, tuple[str, ...]]:
+    import ssl
+
+    from lattice_agent.facts.resolver import find_public_addresses, resolver_client
+
+    tls = ssl.create_default_context()
+    async with resolver_client(4, tls) as client_v4, resolver_client(6, tls) as client_v6:
+        found = await find_public_addresses(plan, client_v4, client_v6)
+    return found.addresses, found.problems
+
+
+def _set_rate(control_plane: ControlPlane, features: Features) -> None:
+    control_plane.set_rate(BATCH_RATE if features.has(BATCH_RESULTS) else BASE_RATE)
+
+
+def _in_state_thread() -> Any:
+    """A thread of its own for state.db, so that nothing else can keep it waiting."""
+    return partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(1))
+
+
+async def _abandonable(fn: Callable[[], T]) -> T:
+    """In a thread that may be left behind: a read of a hung file system cannot be stopped."""
+    return await trio.to_thread.run_sync(fn, abandon_on_cancel=True)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

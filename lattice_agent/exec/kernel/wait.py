@@ -1,0 +1,13 @@
+"""Flags of wait4(2) and waitid(2) that ``os`` does not name."""
+
+from __future__ import annotations
+
+import os
+
+_WALL = 0x4000_0000
+"""__WALL: also children made by clone(2) with another exit signal than SIGCHLD, which a plain wait overlooks."""
+
+ANY_CHILD = os.WNOHANG | _WALL
+"""For wait4(-1, ...): whoever is dead, without waiting. ECHILD then means that there is no child of any kind."""
+ANY_CHANGE = os.WEXITED | os.WSTOPPED | os.WNOHANG | _WALL
+"""For waitid(P_ALL, ...): whoever ended or was stopped."""

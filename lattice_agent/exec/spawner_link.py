@@ -1,0 +1,167 @@
+"""The agent's line to the spawner: sends requests, hears what became of lost runs, starts a new spawner when one died.
+
+Runs are numbered here; a number is never used twice. While no spawner is up, ``send`` waits (bounded). Nothing here
+starts a process from any but the main thread: the service runs in trio's own thread, which has to be that one.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+import trio
+
+from lattice_agent.errors import SandboxError, SpawnerGoneError
+from lattice_agent.exec.kernel import seqpacket
+from lattice_agent.exec.launch import SpawnerProcess, start_spawner
+from lattice_agent.exec.requests import (
+    FROM_SPAWNER,
+    MAX_MESSAGE,
+    Message,
+    Refused,
+    RefusedMessageError,
+    RunGone,
+    decode,
+    encode,
+)
+
+log = logging.getLogger(__name__)
+
+SEND_S: Final = 10.0
+"""How long a request waits for a spawner that is being restarted or does not read; then the run has failed to start."""
+RESTART_FIRST_S: Final = 0.05
+RESTART_MOST_S: Final = 5.0
+"""Pause before a restart: doubles from the first to the most while spawners die young, and starts over otherwise."""
+YOUNG_S: Final = 10.0
+
+
+@dataclass
+class RunTicket:
+    """A run's place in the link: its number, whom to tell that the spawner died, and what the spawner told of it."""
+
+    number: int
+    on_spawner_gone: Callable[[], None]
+    gone: trio.Event = field(default_factory=trio.Event)
+    """Set when the spawner has swept what the run's supervisor left, or died itself."""
+    orphans_killed: int = 0
+    refusal: str = ""
+    """Why the spawner did not start it, if it said so."""
+
+
+class SpawnerLink:
+    """One spawner at a time, restarted by ``serve``."""
+
+    def __init__(self, spawner: SpawnerProcess) -> None:
+        self._spawner = spawner
+        self._socket = trio.socket.from_stdlib_socket(spawner.socket)
+        self._up = trio.Event()
+        self._up.set()
+        self._tickets: dict[int, RunTicket] = {}  # bounded by the caller's slots
+        self._numbers = count(1)
+        self._restarts = 0
+
+    @property
+    def spawner_pid(self) -> int:
+        """Process id of the present spawner."""
+        return self._spawner.pid
+
+    @property
+    def restarts(self) -> int:
+        """How often a spawner had to be replaced."""
+        return self._restarts
+
+    def enter(self, on_spawner_gone: Callable[[], None]) -> RunTicket:
+        """A number for a new run; ``leave`` with it in the end."""
+        ticket = RunTicket(next(self._numbers), on_spawner_gone)
+        self._tickets[ticket.number] = ticket
+        return ticket
+
+    def leave(self, ticket: RunTicket) -> None:
+        """The run is over; what the spawner still says of it is ignored."""
+        self._tickets.pop(ticket.number, None)
+
+    async def send(self, message: Message, descriptors: list[int]) -> None:
+        """Send one request. Raises SpawnerGoneError when no spawner took it within SEND_S."""
+        data = encode(message)
+        with trio.move_on_after(SEND_S):
+            while True:
+                await self._up.wait()
+                try:
+                    await self._socket.sendmsg([data], seqpacket.rights(descriptors))
+                except (OSError, trio.ClosedResourceError):
+                    # Dead, and ``serve`` has not noticed yet: the next round waits for its successor.
+                    await trio.sleep(RESTART_FIRST_S)
+                else:
+                    return
+        raise SpawnerGoneError(f"no spawner took the request within {SEND_S:.0f} s")
+
+    async def serve(self) -> None:
+        """Listen to the spawner and replace it when it dies; never returns."""
+        pause = RESTART_FIRST_S
+        while True:
+            if self._up.is_set():
+                started = trio.current_time()
+                await self._listen()
+                self._went_down()
+                if trio.current_time() - started > YOUNG_S:
+                    pause = RESTART_FIRST_S
+            await trio.sleep(pause)
+            pause = min(pause * 2, RESTART_MOST_S)
+            self._restart()
+
+    def replace(self) -> None:
+        """Kill a spawner that does not answer; ``serve`` sees its end and starts another."""
+        log.error("spawner %d does not answer; replacing it", self._spawner.pid)
+        self._spawner.process.kill()
+
+    def close(self) -> None:
+        """End the spawner and everything below it. Blocks until it is gone."""
+        self._socket.close()
+        self._spawner.close()
+
+    async def _listen(self) -> None:
+        """Until the spawner's end."""
+        while True:
+            try:
+                data = await self._socket.recv(MAX_MESSAGE)
+            except OSError:
+                return
+            if not data:
+                return
+            try:
+                self._hear(decode(data, FROM_SPAWNER))
+            except RefusedMessageError as error:
+                log.error("spawner said something unintelligible: %s", error)
+
+    def _hear(self, message: Message) -> None:
+        assert isinstance(message, Refused | RunGone)
+        ticket = self._tickets.get(message.run)
+        if isinstance(message, Refused):
+            reason = message.reason.decode("utf-8", "replace")
+            log.error("spawner refused a request: %s", reason)
+            if ticket is not None:
+                ticket.refusal = reason
+        elif ticket is not None:
+            ticket.orphans_killed = message.killed
+            ticket.gone.set()
+
+    def _went_down(self) -> None:
+        log.error("spawner %d died; what it was running is interrupted", self._spawner.pid)
+        self._up = trio.Event()
+        self._socket.close()
+        self._spawner.kill()
+        for ticket in list(self._tickets.values()):
+            ticket.gone.set()
+            ticket.on_spawner_gone()
+
+    def _restart(self) -> None:
+        try:
+            self._spawner = start_spawner()
+        except SandboxError as error:
+            log.error("%s; %s", error, error.hint())
+            return
+        self._socket = trio.socket.from_stdlib_socket(self._spawner.socket)
+        self._restarts += 1
+        self._up.set()
+        log.warning("spawner %d started in its place", self._spawner.pid)

@@ -1,0 +1,44 @@
+"""Memory and swap of the host: ``/proc/meminfo`` (protocol reference 4.1, 4.2)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from lattice_agent.facts.lexical import parse_count
+
+BYTES_LIMIT: Final = 16 * 2**50
+"""16 PiB: what the server keeps at most."""
+
+_RECLAIMABLE: Final = ("MemFree", "Buffers", "Cached")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes. ``available`` is what a new process could have without swapping."""
+
+    total: int = 0
+    available: int = 0
+    swap_total: int = 0
+
+    @property
+    def used(self) -> int:
+        """Total less available; 0 when the source contradicts itself."""
+        return max(0, self.total - self.available)
+
+
+def parse_memory(meminfo: str) -> Memory:
+    """The values of ``/proc/meminfo`` (KiB there); a missing or broken line counts as 0."""
+    sizes = dict(_sizes(meminfo))
+    total = sizes.get("MemTotal", 0)
+    # Kernels before 3.14 have no MemAvailable; this sum is what it was modelled on.
+    available = sizes.get("MemAvailable", sum(sizes.get(name, 0) for name in _RECLAIMABLE))
+    return Memory(total, min(available, total), sizes.get("SwapTotal", 0))
+
+
+def _sizes(meminfo: str) -> list[tuple[str, int]]:
+    found = []
+    for line in meminfo.splitlines():
+        name, _, value = line.partition(":")
+        size = parse_count((value.split() or [""])[0], BYTES_LIMIT // 1024)
+        if size is not None:
+            found.append((name, size * 1024))
+    return found

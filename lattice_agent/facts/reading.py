@@ -1,0 +1,48 @@
+"""One look at everything the metrics need, before any arithmetic."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lattice_agent.facts.cpu import CpuTimes, Load, parse_cpu_times, parse_load, usable_cpus
+from lattice_agent.facts.disk import Disk, read_disk
+from lattice_agent.facts.memory import Memory, parse_memory
+from lattice_agent.facts.rooted import exists, is_live, read_text
+from lattice_agent.facts.traffic import Traffic, read_traffic
+from lattice_agent.facts.uptime import parse_uptime
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Counters and levels at one moment. ``traffic`` has the host's own links only; ``cpu`` is ``None`` if unknown."""
+
+    cpu: CpuTimes | None = None
+    cores: int = 0
+    load: Load = field(default_factory=Load)
+    memory: Memory = field(default_factory=Memory)
+    disk: Disk = field(default_factory=Disk)
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
+    uptime_s: int = 0
+
+
+def take_reading(root: Path) -> Reading:
+    """A reading from ``/proc`` and ``/sys`` below ``root``; through psutil on a live system that has no ``/proc``."""
+    if needs_portable(root):
+        from lattice_agent.facts.portable import portable_reading
+
+        return portable_reading()
+    stat = read_text(root, "proc/stat")
+    return Reading(
+        cpu=parse_cpu_times(stat),
+        cores=usable_cpus(root, stat),
+        load=parse_load(read_text(root, "proc/loadavg")),
+        memory=parse_memory(read_text(root, "proc/meminfo")),
+        disk=read_disk(root),
+        traffic=read_traffic(root),
+        uptime_s=parse_uptime(read_text(root, "proc/uptime")),
+    )
+
+
+def needs_portable(root: Path) -> bool:
+    """Whether this is a live system without Linux's ``/proc`` (macOS, BSD), where psutil has to be asked."""
+    return is_live(root) and not exists(root, "proc/stat")

@@ -1,0 +1,33 @@
+"""Which extensions may be used now: what the control plane announced last, less what it turned out not to speak."""
+
+from collections.abc import Callable, Iterable
+
+
+class Features:
+    """Shared by the services; changed by hello, the config poll and whoever finds an extension not working."""
+
+    def __init__(self) -> None:
+        self._announced: frozenset[str] = frozenset()
+        self._withdrawn: frozenset[str] = frozenset()
+        self._on_change: Callable[[], None] = lambda: None
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` after every change; there is one listener."""
+        self._on_change = callback
+
+    def announced(self, names: Iterable[str]) -> None:
+        """Take over an announcement; one that stops being announced may be tried anew when it comes back."""
+        names = frozenset(names)
+        if names != self._announced:
+            self._announced = names
+            self._withdrawn &= names
+            self._on_change()
+
+    def withdraw(self, name: str) -> None:
+        """Stop using an extension that is announced but does not work."""
+        self._withdrawn |= {name}
+        self._on_change()
+
+    def has(self, name: str) -> bool:
+        """Whether the extension may be used."""
+        return name in self._announced and name not in self._withdrawn

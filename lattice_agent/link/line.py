@@ -1,0 +1,52 @@
+"""One exchange with its verdict noted: what the services talk through."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import trio
+
+from lattice_agent.errors import LinkError
+from lattice_agent.link.answer import Answer
+from lattice_agent.link.client import ControlPlane
+from lattice_agent.link.health import LinkHealth
+from lattice_agent.link.verdict import Kind, Verdict, classify
+
+
+@dataclass(frozen=True)
+class Reply:
+    """``answer`` is None if none came that can be used; ``verdict`` says what that means."""
+
+    verdict: Verdict
+    answer: Answer | None
+
+    @property
+    def ok(self) -> bool:
+        """2xx."""
+        return self.verdict.kind is Kind.OK
+
+
+class Line:
+    """The control plane as the services see it: never raises for what the network or the server does."""
+
+    def __init__(self, plane: ControlPlane, health: LinkHealth) -> None:
+        self._plane = plane
+        self._health = health
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Reply:
+        """One GET, noted in the link's health."""
+        try:
+            return self._noted(path, await self._plane.get(path, params))
+        except LinkError as error:
+            return self._noted(path, error)
+
+    async def post(self, path: str, body: bytes, *, urgent: bool = False) -> Reply:
+        """One POST, noted in the link's health. ``urgent``: the heartbeat's own lane."""
+        try:
+            return self._noted(path, await self._plane.post(path, body, urgent=urgent))
+        except LinkError as error:
+            return self._noted(path, error)
+
+    def _noted(self, path: str, outcome: Answer | LinkError) -> Reply:
+        verdict = classify(outcome)
+        self._health.note(path, verdict, trio.current_time())
+        return Reply(verdict, None if isinstance(outcome, LinkError) else outcome)

@@ -1,0 +1,1 @@
+"""Putting the addresses of a host name into nftables sets: ``names``, then ``resolve``, then ``apply``."""

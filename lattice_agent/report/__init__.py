@@ -1,0 +1,1 @@
+"""What the agent tells regularly: heartbeat, config poll, addresses, proxy usage. Each is a service of its own."""

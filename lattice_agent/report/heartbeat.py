@@ -1,0 +1,157 @@
+"""Hello once, then the heartbeat for ever: the only calls that keep the node online (protocol reference 1.1-1.3).
+
+The heartbeat has its own connection lane and its own task: nothing that a script or another report does delays it.
+Hello is retried in parallel and never fatal; the heartbeat does not wait for it. Facts are sampled in a thread with
+a deadline: a file system that hangs costs the fresh values, not the heartbeat.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from lattice_agent import __version__
+from lattice_agent.facts.wireguard import WireGuard
+from lattice_agent.link.announced import announced_features
+from lattice_agent.link.features import Features
+from lattice_agent.link.line import Line, Reply
+from lattice_agent.link.patience import Patience
+from lattice_agent.wire.base import WireError, decode_json, encode
+from lattice_agent.wire.facts import HostFacts
+from lattice_agent.wire.hello import Addresses, Compatibility, Hello
+from lattice_agent.wire.metrics import Heartbeat, Metrics
+from lattice_agent.wire.runtime import AgentRuntime
+
+log = logging.getLogger(__name__)
+
+COMPATIBILITY: Final = Compatibility(server_min="v0.2.2-alpha.2", dashboard_min="v0.2.2-alpha.7", channel="alpha")
+FACTS_DEADLINE_S: Final = 2.0
+RETRY_BASE_S: Final = 1.0
+RETRY_CAP_S: Final = 30.0
+"""The server calls a node offline after 90 s: three tries at least fit in."""
+JITTER: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is told about the host."""
+
+    facts: HostFacts
+    metrics: Metrics
+
+
+class HeartbeatService:
+    """Tells that the node is there, and what it is."""
+
+    name = "heartbeat"
+
+    def __init__(
+        self,
+        line: Line,
+        features: Features,
+        *,
+        node_id: str,
+        interval_s: float,
+        sample: Callable[[], Sample],
+        run_sync: Callable[..., Any],
+        addresses: Callable[[], Addresses],
+        runtime: Callable[[], AgentRuntime],
+        wireguard: WireGuard,
+        rng: random.Random,
+    ) -> None:
+        self._line = line
+        self._features = features
+        self._node_id = node_id
+        self._interval_s = interval_s
+        self._sample = sample
+        self._run_sync = run_sync
+        self._addresses = addresses
+        self._runtime = runtime
+        self._wireguard = wireguard
+        self._rng = rng
+        self._last = Sample(HostFacts(), Metrics())
+        self._sampling = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hello and heartbeat side by side."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hello)
+            task_status.started()
+            await self._beat_for_ever()
+
+    async def _hello(self) -> None:
+        patience = Patience(RETRY_BASE_S, RETRY_CAP_S)
+        while True:
+            reply = await self._say_hello()
+            if reply.ok and reply.answer is not None:
+                self._learn_features(reply.answer.body)
+                log.info("the control plane knows us as %s", self._node_id)
+                return
+            await trio.sleep(patience.after(reply.verdict, self._rng))
+
+    async def _say_hello(self) -> Reply:
+        sample = await self._fresh_sample()
+        hello = Hello(
+            **self._identity(),
+            wireguard_public_key=self._wireguard.public_key,
+            wireguard_endpoint=self._wireguard.endpoint,
+            wireguard_port=self._wireguard.port,
+            host_facts=sample.facts,
+        )
+        return await self._line.post("/api/agent/hello", encode(hello), urgent=True)
+
+    async def _beat_for_ever(self) -> None:
+        patience = Patience(RETRY_BASE_S, RETRY_CAP_S)
+        due = trio.current_time()
+        while True:
+            reply = await self._beat()
+            delay = patience.after(reply.verdict, self._rng)
+            if reply.ok:
+                spread = self._interval_s * JITTER * (2 * self._rng.random() - 1)
+                # Keeps the beat on its grid; a late one does not make the next late.
+                due = max(trio.current_time(), due + self._interval_s + spread)
+            else:
+                # Not faster than the interval, whatever the back-off says.
+                due = trio.current_time() + max(delay, self._interval_s * (1 - JITTER))
+            await trio.sleep_until(due)
+
+    async def _beat(self) -> Reply:
+        sample = await self._fresh_sample()
+        heartbeat = Heartbeat(
+            **self._identity(), metrics=sample.metrics, host_facts=sample.facts, agent_runtime=self._runtime()
+        )
+        return await self._line.post("/api/agent/metrics", encode(heartbeat), urgent=True)
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            **self._addresses().__dict__,
+            "node_id": self._node_id,
+            "version": __version__,
+            "compatibility": COMPATIBILITY,
+        }
+
+    async def _fresh_sample(self) -> Sample:
+        if self._sampling:  # an earlier one still hangs in its thread: don't pile up more
+            return self._last
+        self._sampling = True
+
+        def read() -> None:
+            try:
+                self._last = self._sample()
+            finally:
+                self._sampling = False
+
+        with trio.move_on_after(FACTS_DEADLINE_S) as scope:
+            await self._run_sync(read)
+        if scope.cancelled_caught:
+            log.warning("reading the host's facts took over %.0f s; sending the last known ones", FACTS_DEADLINE_S)
+        return self._last
+
+    def _learn_features(self, body: bytes) -> None:
+        try:
+            self._features.announced(announced_features(decode_json(body)))
+        except WireError as error:
+            log.warning("answer to hello: %s", error)

@@ -1,0 +1,75 @@
+"""Writes the local audit of tasks: what was asked, by whom, what was decided and done."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from lattice_agent.audit import AuditLog, Field, script_sha256
+from lattice_agent.errors import StateError
+from lattice_agent.exec.outcome import Outcome
+from lattice_agent.exec.plan import Plan, Refusal, TaskRequest
+from lattice_agent.exec.supervision import LingerEnd
+from lattice_agent.tasks.outcomes import audit_fields
+
+log = logging.getLogger(__name__)
+
+
+class TaskAudit:
+    """The audit as the lease loop uses it.
+
+    ``decision`` raises StateError: a task whose record cannot be written does not start. What comes after the start
+    is logged when it cannot be written, because the result must go on its way all the same.
+    """
+
+    def __init__(self, audit: AuditLog, control_plane: str, run_sync: Callable[..., Any]) -> None:
+        self._audit = audit
+        self._control_plane = control_plane
+        self._run_sync = run_sync
+        self._writing = threading.Lock()  # the log is one chain; held for one write to a file
+
+    async def decision(self, request: TaskRequest, decision: Plan | Refusal) -> None:
+        """Before the start: the request, and what was made of it."""
+        refused = isinstance(decision, Refusal)
+        fields: dict[str, Field] = {
+            "task_id": request.task_id,
+            "lease_id": request.lease_id,
+            "asked_by": self._control_plane,
+            "interpreter": request.interpreter,
+            "script_sha256": script_sha256(request.script),
+            "timeout_sec": request.timeout_sec,
+            "output_limit": request.output_limit,
+            "decision": "refused" if refused else "run",
+        }
+        if isinstance(decision, Refusal):
+            fields["reason"] = decision.reason
+        else:
+            fields["level"] = decision.level.value
+            fields["interpreter_path"] = decision.interpreter_path
+        await self._write("task.decided", fields)
+
+    async def outcome(self, task_id: str, outcome: Outcome) -> None:
+        """After the end of a run."""
+        await self.record("task.ended", task_id=task_id, **audit_fields(outcome))
+
+    def lingered(self, over: LingerEnd) -> None:
+        """Processes that were spared after their run are gone. Called by the runner, hence synchronous."""
+        fields: dict[str, Field] = {"task_id": over.run_id, "lingered": over.lingered, "killed": over.killed}
+        try:
+            self._append("task.linger_over", fields)
+        except StateError as error:
+            log.error("audit record task.linger_over is lost: %s; %s", error, error.hint())
+
+    async def record(self, event: str, **fields: Field) -> None:
+        """Anything else that happened to a task."""
+        try:
+            await self._write(event, fields)
+        except StateError as error:
+            log.error("audit record %s is lost: %s; %s", event, error, error.hint())
+
+    async def _write(self, event: str, fields: dict[str, Field]) -> None:
+        await self._run_sync(self._append, event, fields)
+
+    def _append(self, event: str, fields: dict[str, Field]) -> None:
+        with self._writing:
+            self._audit.record(event, **fields)

@@ -1,0 +1,1 @@
+"""The reference control plane of the Lattice wire protocol."""

@@ -1,0 +1,60 @@
+"""Request bodies: bounded in size and time while they arrive, then parsed."""
+
+from typing import Final, TypeVar
+
+import anyio
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from lattice_agent.wire.base import BODY_LIMIT, WireError, WireModel, decode
+from server_stub.errors import Refused
+
+M = TypeVar("M", bound=WireModel)
+R = TypeVar("R", bound=BaseModel)
+_READ_SECONDS: Final = 30.0
+"""For the whole body, as in the reference; then 408."""
+
+
+def _invalid() -> Refused:
+    return Refused(400, "invalid request body")
+
+
+async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:
+    """The body, never more than ``limit`` bytes of it in memory; one more is 400 as in the reference (no 413)."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
+        raise _invalid()
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        with anyio.fail_after(_READ_SECONDS):
+            async for piece in request.stream():
+                size += len(piece)
+                if size > limit:
+                    raise _invalid()
+                pieces.append(piece)
+    except TimeoutError:
+        raise Refused(408, f"request body took longer than {_READ_SECONDS:.0f} s") from None
+    return b"".join(pieces)
+
+
+async def read_message(request: Request, model: type[M], limit: int = BODY_LIMIT) -> M:
+    """A message of the wire; whatever is wrong with it is answered with the reference's one text."""
+    raw = await read_body(request, limit)
+    try:
+        return decode(model, raw)
+    except WireError:
+        raise _invalid() from None
+
+
+async def read_order(request: Request, model: type[R]) -> R:
+    """A request of the operators' API; the answer names the field that is wrong or unknown."""
+    raw = await read_body(request)
+    try:
+        return model.model_validate_json(raw or b"{}")
+    except ValidationError as error:
+        # Neither the input nor the context: either may hold a script.
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "body"
+        text = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
+        raise Refused(400, f"{place}: {text}") from None

@@ -1,0 +1,87 @@
+"""The outermost layer: every answer has a request id and the fixed headers, every failure the error envelope
+(protocol reference 1.0)."""
+
+import logging
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lattice_agent.wire.envelope import ErrorDetail, ErrorEnvelope
+from server_stub.api.answers import message
+from server_stub.errors import Refused, default_code
+from server_stub.ids import new_request_id
+
+_LOG: Final = logging.getLogger("lattice_control.http")
+_REQUEST_ID: Final = "x-lattice-request-id"
+_NOT_FOUND: Final = "404 page not found\n"
+_GENERIC_MESSAGE: Final = "internal server error"
+"""Of every 5xx: what went wrong inside is for the log."""
+
+
+def error_answer(scope: Scope, status: int, code: str, text: str) -> Response:
+    """The error envelope with the request's id."""
+    detail = ErrorDetail(
+        code=code, message=_GENERIC_MESSAGE if status >= 500 else text, request_id=scope["state"]["request_id"]
+    )
+    return message(ErrorEnvelope(error=detail), status=status)
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    """The framework's own refusals: no such path is plain text as in the reference, no such method an envelope."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return PlainTextResponse(_NOT_FOUND, 404)
+    text = "method not allowed" if error.status_code == 405 else error.detail
+    return error_answer(request.scope, error.status_code, default_code(error.status_code), text)
+
+
+class Envelope:
+    """ASGI middleware around everything else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, send)
+        try:
+            await self._app(scope, receive, exchange.send)
+        except Refused as refusal:
+            answer = error_answer(scope, refusal.status, refusal.code, refusal.message)
+            await exchange.refuse(answer, receive)
+        except ClientDisconnect:
+            _LOG.debug("client went away: %s", scope["path"])
+        except Exception:  # noqa: BLE001  # the last resort: logged with its traceback, answered 500
+            _LOG.exception("request %s failed: %s", exchange.request_id, scope["path"])
+            await exchange.refuse(error_answer(scope, 500, "internal_error", ""), receive)
+
+
+class _Exchange:
+    """One request on its way out."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.request_id: Final = new_request_id()
+        scope.setdefault("state", {})["request_id"] = self.request_id
+        self._scope = scope
+        self._send = send
+        self._started = False
+
+    async def send(self, outgoing: Message) -> None:
+        if outgoing["type"] in ("http.response.start", "websocket.http.response.start"):
+            headers = MutableHeaders(raw=outgoing.setdefault("headers", []))
+            headers[_REQUEST_ID] = self.request_id
+            headers["x-content-type-options"] = "nosniff"
+            headers["x-frame-options"] = "DENY"
+        self._started = True
+        await self._send(outgoing)
+
+    async def refuse(self, answer: Response, receive: Receive) -> None:
+        if self._started:  # too late for an envelope: the server closes the connection on a cut answer
+            return
+        await answer(self._scope, receive, self.send)

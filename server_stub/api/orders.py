@@ -1,0 +1,75 @@
+"""What operators send. Unknown fields are refused: a misspelt limit must not pass for its default."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lattice_agent.wire.base import Time
+
+Name = Annotated[str, Field(max_length=256)]
+Bytes = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class Order(BaseModel):
+    """Base of every request body."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class AddNode(Order):
+    id: str
+    name: Name = ""
+
+
+class DisableNode(Order):
+    disabled: bool
+
+
+class Nothing(Order):
+    """A body without fields."""
+
+
+class SetIpConfig(Order):
+    """How the node learns its public addresses (protocol reference 1.4); ``script`` only with mode ``script``."""
+
+    mode: Literal["auto", "static", "resolver", "script"]
+    static_ipv4: Name = ""
+    static_ipv6: Name = ""
+    resolvers: Annotated[list[Name], Field(max_length=16)] = []
+    script: Annotated[str, Field(max_length=16_384)] = ""
+
+
+class ConfigureNode(Order):
+    """Everything the node's config answer carries beyond the defaults; what is left out is cleared."""
+
+    debug: bool = False
+    terminal_transport: Literal["", "poll", "stream"] = ""
+    ip_config: SetIpConfig | None = None
+
+
+class AddUser(Order):
+    id: str
+    name: Name = ""
+    quota_bytes: Bytes = 0
+    nodes: Annotated[list[str], Field(max_length=1_000)] = []
+    enabled: bool = True
+    expires_at: Time = None
+
+
+class AddOperator(Order):
+    name: str
+
+
+class CreateTask(Order):
+    """One ``node`` or several ``nodes``; zero and absent limits take the defaults."""
+
+    node: str = ""
+    nodes: list[str] = []
+    interpreter: str = ""
+    script: str = ""
+    timeout_sec: int = 0
+    output_limit: int = 0
+
+
+class SetKillSwitch(Order):
+    enabled: bool

@@ -1,0 +1,112 @@
+"""Records as operators see them: JSON objects, times in RFC 3339, ``null`` for what is not known."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from server_stub.rules.facts import is_online
+from server_stub.store.records import AuditEvent, Node, Operator, Profile, StoredResult, Task, User
+from server_stub.times import text
+
+View = dict[str, Any]
+
+
+def node_view(node: Node, now: datetime) -> View:
+    presence = node.presence
+    return {
+        "id": node.id,
+        "name": node.name,
+        "created_at": text(node.created_at),
+        "disabled": node.disabled,
+        "online": is_online(presence.last_seen, now),
+        "last_seen": text(presence.last_seen),
+        "agent_version": presence.agent_version,
+        "addresses": asdict(presence.addresses),
+        "host_facts": presence.host_facts,
+        "metrics": presence.metrics,
+        "agent_runtime": presence.agent_runtime,
+        "config": node.overrides,
+    }
+
+
+def operator_view(operator: Operator) -> View:
+    return {
+        "name": operator.name,
+        "created_at": text(operator.created_at),
+        "revoked_at": text(operator.revoked_at),
+    }
+
+
+def task_view(task: Task) -> View:
+    """Without the script: whoever may list tasks need not see what they do."""
+    return {
+        "id": task.id,
+        "actor": task.actor,
+        "nodes": list(task.nodes),
+        "interpreter": task.interpreter,
+        "script_sha256": task.script_sha256,
+        "script_size_bytes": len(task.script.encode()),
+        "timeout_sec": task.timeout_sec,
+        "output_limit": task.output_limit,
+        "status": task.status,
+        "reason": task.reason,
+        "attempts": task.attempts,
+        "created_at": text(task.created_at),
+        "started_at": text(task.started_at),
+        "finished_at": text(task.finished_at),
+    }
+
+
+def result_view(result: StoredResult) -> View:
+    return {
+        "node_id": result.node_id,
+        "exit_code": result.exit_code,
+        "stdout": result.stdout,
+        "stderr": result.stderr,
+        "error": result.error,
+        "started_at": text(result.started_at),
+        "finished_at": text(result.finished_at),
+        "received_at": text(result.received_at),
+    }
+
+
+def profile_view(profile: Profile) -> View:
+    health = profile.health
+    return {
+        "node_id": profile.node_id,
+        "collector_source": health.source if health else "",
+        "collector_status": health.status if health else "",
+        "collector_error": health.error if health else "",
+        "checked_at": text(health.checked_at) if health else None,
+        "last_report_at": text(profile.last_report_at),
+    }
+
+
+def user_view(user: User, now: datetime) -> View:
+    account = user.account
+    return {
+        "id": account.user_id,
+        "name": user.name,
+        "used_bytes": account.used_bytes,
+        "quota_bytes": account.quota_bytes,
+        "status": account.status(now),
+        "enabled": account.enabled,
+        "expires_at": text(account.expires_at),
+        "nodes": sorted(account.nodes),
+        "last_seen_at": text(user.last_seen_at),
+        "per_node": user.per_node,
+    }
+
+
+def audit_view(event: AuditEvent) -> View:
+    return {
+        "id": event.id,
+        "time": text(event.time),
+        "actor": event.actor,
+        "action": event.action,
+        "target": event.target,
+        "node_id": event.node_id,
+        "decision": event.decision,
+        "reason": event.reason,
+        "detail": event.detail,
+    }

@@ -1,0 +1,30 @@
+"""Composition root of the control plane's HTTP side."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from server_stub.api import agent, health, operator
+from server_stub.api.envelope import Envelope, answer_http_exception
+from server_stub.api.plane import Plane, Rates, RunSync
+from server_stub.api.watch import TaskWatch
+from server_stub.clock import Clock
+from server_stub.config import Settings
+from server_stub.store.base import Store
+
+
+def build_app(store: Store, clock: Clock, settings: Settings, run_sync: RunSync) -> Starlette:
+    """An ASGI application over ``store``. Written against anyio: it runs under trio as well as asyncio.
+
+    ``run_sync`` runs one synchronous function at a time, see ``server_stub.store.base``. ``app.state.plane`` is what
+    the endpoints work with; its ``watch`` is closed by whoever stops the server, so that nobody goes on waiting.
+    """
+    watch = TaskWatch(settings.limits.waiters)
+    app = Starlette(
+        routes=[*agent.routes(), *operator.routes(), *health.routes()],
+        middleware=[Middleware(Envelope)],
+        exception_handlers={HTTPException: answer_http_exception},
+    )
+    app.router.redirect_slashes = False  # a redirect would lose the body, and clients refuse redirects
+    app.state.plane = Plane(store, clock, settings, run_sync, Rates.of(settings), watch)
+    return app

@@ -1,0 +1,1 @@
+"""The decisions of the control plane as pure functions over values: no clock, no database, no network."""

@@ -1,0 +1,79 @@
+"""Which tasks a poll is handed, and which are given up (protocol reference 2.3).
+
+A lease lives ``timeout_sec`` + 300 s. Dead ones are noticed when their node polls, as in the reference; what differs
+is the order (oldest task first instead of random) and that a target whose leases have died too often is lost instead
+of being handed out for ever.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from server_stub.errors import Refused
+
+MAX_WITHOUT_EXTENSION: Final = 3
+_GRACE: Final = timedelta(seconds=300)
+_UNLIMITED_TIMEOUT: Final = timedelta(seconds=900)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A target without a result that belongs to the polling node. ``lease_expires_at`` is unset before its first."""
+
+    task_id: str
+    attempts: int
+    timeout_sec: int
+    lease_expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Hand this target out; ``attempt`` counts from 1."""
+
+    task_id: str
+    attempt: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a poll does to the node's candidates."""
+
+    grants: tuple[Grant, ...]
+    lost: tuple[str, ...]
+    """Task ids that are given up on this node."""
+
+
+def lease_lifetime(timeout_sec: int) -> timedelta:
+    """How long a lease lives; a timeout that is not positive counts as 900 s."""
+    return (timedelta(seconds=timeout_sec) if timeout_sec > 0 else _UNLIMITED_TIMEOUT) + _GRACE
+
+
+def is_alive(lease_expires_at: datetime | None, now: datetime) -> bool:
+    """A lease dies when MORE than its lifetime has passed."""
+    return lease_expires_at is not None and now <= lease_expires_at
+
+
+def decide(candidates: Sequence[Candidate], now: datetime, room: int, attempt_limit: int) -> Decision:
+    """Walks the candidates, oldest task first; at most ``room`` grants."""
+    grants: list[Grant] = []
+    lost: list[str] = []
+    for candidate in candidates:
+        if is_alive(candidate.lease_expires_at, now):
+            continue
+        if candidate.attempts >= attempt_limit:
+            lost.append(candidate.task_id)
+        elif len(grants) < room:
+            expires_at = now + lease_lifetime(candidate.timeout_sec)
+            grants.append(Grant(candidate.task_id, candidate.attempts + 1, expires_at))
+    return Decision(tuple(grants), tuple(lost))
+
+
+def room_of(max_parameter: str | None, ceiling: int) -> int:
+    """Tasks a poll may be handed: 3, or what ``max`` asks for (extension ``tasks.batch``); ``Refused`` 400."""
+    if max_parameter is None:
+        return MAX_WITHOUT_EXTENSION
+    if not (max_parameter.isascii() and max_parameter.isdigit() and 1 <= int(max_parameter[:4]) <= ceiling):
+        raise Refused(400, f"max must be between 1 and {ceiling}")
+    return int(max_parameter)

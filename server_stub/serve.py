@@ -1,0 +1,162 @@
+"""``lattice-control serve``: the application on uvicorn (why uvicorn: docs/adr/0002-server-framework.md).
+
+The listening socket is opened here, before anything else, so that a busy port or a refused address is known at once
+and the port that the kernel chose can be announced. SIGTERM and SIGINT end the server in order: no new connections,
+waiting requests are answered, running ones get a few seconds, the store is closed.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from server_stub.actions.tasks import set_kill_switch
+from server_stub.app import build_app
+from server_stub.bootstrap import write_init_token, write_private
+from server_stub.clock import SystemClock
+from server_stub.config import Settings
+from server_stub.errors import SettingsError
+from server_stub.runner import OneThread
+from server_stub.store.base import Store
+from server_stub.store.sqlite import SqliteStore
+
+_LOG: Final = logging.getLogger("lattice_control")
+_BACKLOG: Final = 1_024
+_CONNECTIONS: Final = 2_048
+"""Connections and requests at once; beyond them uvicorn answers 503."""
+_STOP_SECONDS: Final = 5
+_KEEP_ALIVE_SECONDS: Final = 120
+_PING_SECONDS: Final = 25
+_PONG_SECONDS: Final = 75
+_WEBSOCKET_BYTES: Final = 16_384
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. ``SettingsError`` and ``StoreError`` before anything is answered."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    with open_listener(settings) as listener:
+        store = SqliteStore(settings.db_path, settings.limits)
+        try:
+            prepare(store, settings)
+            app = build_app(store, SystemClock(), settings, OneThread())
+            run(app, settings, listener, on_stop=app.state.plane.watch.close)
+        finally:
+            store.close()
+
+
+def prepare(store: Store, settings: Settings) -> None:
+    """What the settings ask to be in the store before the first request."""
+    if settings.init_token_file is not None and write_init_token(store, settings.init_token_file):
+        _LOG.info("first operator token written to %s", settings.init_token_file)
+    if settings.kill_switch:
+        store.write(lambda tables: set_kill_switch(tables, "serve", True, datetime.now(UTC)))
+
+
+def open_listener(settings: Settings) -> socket.socket:
+    """The bound socket. ``SettingsError`` for cleartext beyond loopback, or an address that cannot be had."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise SettingsError(f"host {settings.host}: {error.strerror}") from error
+    loopback = ip_address(str(address[0]).partition("%")[0]).is_loopback
+    if not (loopback or settings.tls or settings.insecure_listen):
+        raise SettingsError(
+            f"host {settings.host} is not loopback and there is no TLS certificate: tokens would be readable",
+            hint="give --tls-cert and --tls-key, or --allow-insecure-http if the network in between is trusted",
+        )
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(f"address {settings.host} port {settings.port}: {error.strerror}") from error
+    return listener
+
+
+def run(app: ASGIApp, settings: Settings, listener: socket.socket, on_stop: Callable[[], None]) -> None:
+    """Answers requests until a signal; ``on_stop`` is called in the event loop when it has come."""
+    try:
+        config = _uvicorn_config(app, settings)
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"tls certificate {settings.tls_cert}: {error}") from error
+    # uvicorn raises the signal again once it has stopped; by then it has done its work.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignore)
+    server = _Server(config, lambda: _announce(settings, listener), on_stop)
+    server.run(sockets=[listener])
+
+
+def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="wsproto",
+        ws_max_size=_WEBSOCKET_BYTES,
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PONG_SECONDS,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # the rate limits count socket addresses
+        server_header=False,
+        backlog=_BACKLOG,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it is ready and when it begins to stop."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+        self._on_stop = on_stop
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        self._on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._on_stop)
+
+
+def _announce(settings: Settings, listener: socket.socket) -> None:
+    """The ready file, then one line on standard output: programs that start the server wait for either."""
+    host, port = listener.getsockname()[:2]
+    url = f"{'https' if settings.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    if settings.ready_file is not None:
+        try:
+            write_private(Path(settings.ready_file), url + "\n")
+        except OSError as error:
+            raise SettingsError(f"ready file {settings.ready_file}: {error.strerror}") from error
+    sys.stdout.write(f"listening on {url}\n")
+    sys.stdout.flush()
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """A signal that has been acted on already."""

@@ -1,0 +1,125 @@
+"""What the store keeps, as frozen values. Times are aware datetimes in UTC."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from server_stub.rules.addresses import Addresses
+from server_stub.rules.states import TaskStatus
+from server_stub.rules.usage import Account
+from server_stub.rules.usage_report import Health
+
+BY_OPERATOR = "operator"
+BY_AGENT = "agent"
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What authentication needs to know of a node; kept in memory beside the database."""
+
+    node_id: str
+    token_sha256: bytes
+    disabled: bool
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What a node last said about itself. The three documents are JSON objects, ``None`` while unknown."""
+
+    last_seen: datetime | None = None
+    agent_version: str = ""
+    addresses: Addresses = field(default_factory=Addresses)
+    host_facts: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
+    agent_runtime: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A registered node. ``overrides`` is what its config answer carries beyond the defaults (JSON object)."""
+
+    id: str
+    name: str
+    identity_uuid: str
+    created_at: datetime
+    disabled: bool = False
+    overrides: dict[str, Any] = field(default_factory=dict)
+    presence: Presence = field(default_factory=Presence)
+
+
+@dataclass(frozen=True)
+class Operator:
+    name: str
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task without its targets; ``attempts`` is the most leases that any of them had."""
+
+    id: str
+    actor: str
+    interpreter: str
+    script: str
+    script_sha256: str
+    timeout_sec: int
+    output_limit: int
+    created_at: datetime
+    nodes: tuple[str, ...]
+    status: TaskStatus = TaskStatus.QUEUED
+    reason: str = ""
+    attempts: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """A result as an operator sees it."""
+
+    node_id: str
+    exit_code: int
+    stdout: str
+    stderr: str
+    error: str
+    started_at: datetime | None
+    finished_at: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Profile:
+    """That usage is counted on a node, and how its collector fares."""
+
+    node_id: str
+    created_at: datetime
+    health: Health | None = None
+    last_report_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class User:
+    """A proxy user: the account, and what only operators look at."""
+
+    account: Account
+    name: str
+    created_at: datetime
+    last_seen_at: datetime | None = None
+    per_node: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AuditEvent:
+    """One decision. ``decision`` is ``allow`` or ``deny``; ``origin`` says whose retention it counts against."""
+
+    time: datetime
+    actor: str
+    action: str
+    target: str = ""
+    node_id: str = ""
+    decision: str = "allow"
+    reason: str = ""
+    origin: str = BY_OPERATOR
+    detail: dict[str, Any] = field(default_factory=dict)
+    id: int = 0

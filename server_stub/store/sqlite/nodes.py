@@ -1,0 +1,150 @@
+"""Nodes, operators and switches in SQLite."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from server_stub.rules.addresses import Addresses
+from server_stub.store.records import Credential, Node, Operator, Presence
+from server_stub.times import from_us, opt_from_us, opt_to_us, to_us
+
+_NODE = (
+    "SELECT id, name, identity_uuid, created_at, disabled, overrides, last_seen, agent_version, addresses, host_facts,"
+    " metrics, agent_runtime FROM node"
+)
+_EXECUTION_DISABLED = "task_execution_disabled"
+
+
+class SqliteNodes:
+    """``NodeTable``. ``credentials_changed`` tells the store to renew what it holds in memory."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.credentials_changed = False
+
+    def add(self, node: Node, token_sha256: bytes) -> None:
+        self.credentials_changed = True
+        self._connection.execute(
+            "INSERT INTO node (id, name, identity_uuid, token_sha256, created_at, disabled, overrides)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(node.id, node.name, node.identity_uuid, token_sha256, to_us(node.created_at), node.disabled),
+                json.dumps(node.overrides),
+            ),
+        )
+
+    def get(self, node_id: str) -> Node | None:
+        row = self._connection.execute(f"{_NODE} WHERE id = ?", (node_id,)).fetchone()
+        return None if row is None else _node(row)
+
+    def all(self) -> list[Node]:
+        return [_node(row) for row in self._connection.execute(f"{_NODE} ORDER BY id")]
+
+    def count(self) -> int:
+        (number,) = self._connection.execute("SELECT count(*) FROM node").fetchone()
+        return int(number)
+
+    def unknown(self, node_ids: Iterable[str]) -> list[str]:
+        known = "SELECT 1 FROM node WHERE id = ?"
+        return [node_id for node_id in node_ids if self._connection.execute(known, (node_id,)).fetchone() is None]
+
+    def set_token(self, node_id: str, token_sha256: bytes) -> None:
+        self.credentials_changed = True
+        self._connection.execute("UPDATE node SET token_sha256 = ? WHERE id = ?", (token_sha256, node_id))
+
+    def set_disabled(self, node_id: str, disabled: bool) -> None:
+        self.credentials_changed = True
+        self._connection.execute("UPDATE node SET disabled = ? WHERE id = ?", (disabled, node_id))
+
+    def set_overrides(self, node_id: str, overrides: dict[str, Any]) -> None:
+        self._connection.execute("UPDATE node SET overrides = ? WHERE id = ?", (json.dumps(overrides), node_id))
+
+    def set_presence(self, node_id: str, presence: Presence) -> None:
+        self._connection.execute(
+            "UPDATE node SET last_seen = ?, agent_version = ?, addresses = ?, host_facts = ?, metrics = ?,"
+            " agent_runtime = ? WHERE id = ?",
+            (
+                opt_to_us(presence.last_seen),
+                presence.agent_version,
+                json.dumps(asdict(presence.addresses)),
+                _opt_json(presence.host_facts),
+                _opt_json(presence.metrics),
+                _opt_json(presence.agent_runtime),
+                node_id,
+            ),
+        )
+
+    def credentials(self) -> list[Credential]:
+        """Of all nodes."""
+        rows = self._connection.execute("SELECT id, token_sha256, disabled FROM node")
+        return [Credential(node_id, digest, bool(disabled)) for node_id, digest, disabled in rows]
+
+
+class SqliteOperators:
+    """``OperatorTable``; see ``SqliteNodes`` for ``credentials_changed``."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.credentials_changed = False
+
+    def add(self, name: str, token_sha256: bytes, at: datetime) -> None:
+        self.credentials_changed = True
+        self._connection.execute(
+            "INSERT INTO operator (name, token_sha256, created_at) VALUES (?, ?, ?)", (name, token_sha256, to_us(at))
+        )
+
+    def all(self) -> list[Operator]:
+        rows = self._connection.execute("SELECT name, created_at, revoked_at FROM operator ORDER BY name")
+        return [Operator(name, from_us(created), opt_from_us(revoked)) for name, created, revoked in rows]
+
+    def revoke(self, name: str, at: datetime) -> None:
+        self.credentials_changed = True
+        self._connection.execute(
+            "UPDATE operator SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL", (to_us(at), name)
+        )
+
+    def credentials(self) -> dict[bytes, str]:
+        """Token digest to name, of the operators that were not revoked."""
+        rows = self._connection.execute("SELECT token_sha256, name FROM operator WHERE revoked_at IS NULL")
+        return {bytes(digest): str(name) for digest, name in rows}
+
+
+class SqliteSwitches:
+    """``SwitchTable``."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def task_execution_disabled(self) -> bool:
+        row = self._connection.execute("SELECT value FROM switch WHERE name = ?", (_EXECUTION_DISABLED,)).fetchone()
+        return row is not None and bool(row[0])
+
+    def set_task_execution_disabled(self, disabled: bool) -> None:
+        self._connection.execute(
+            "INSERT INTO switch (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (_EXECUTION_DISABLED, disabled),
+        )
+
+
+def _opt_json(document: dict[str, Any] | None) -> str | None:
+    return None if document is None else json.dumps(document, ensure_ascii=False)
+
+
+def _opt_document(text: str | None) -> dict[str, Any] | None:
+    return None if text is None else json.loads(text)
+
+
+def _node(row: tuple[Any, ...]) -> Node:
+    node_id, name, identity, created, disabled, overrides, seen, version, addresses, facts, metrics, runtime = row
+    presence = Presence(
+        opt_from_us(seen),
+        version,
+        Addresses(**json.loads(addresses)),
+        _opt_document(facts),
+        _opt_document(metrics),
+        _opt_document(runtime),
+    )
+    return Node(node_id, name, identity, from_us(created), bool(disabled), json.loads(overrides), presence)

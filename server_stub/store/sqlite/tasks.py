@@ -1,0 +1,176 @@
+"""Tasks, targets and results in SQLite."""
+
+import json
+import sqlite3
+from datetime import datetime
+from typing import Any, Final
+
+from server_stub.rules.leases import Grant
+from server_stub.rules.results import Result
+from server_stub.rules.states import Target, TargetState, TaskOutcome, TaskStatus
+from server_stub.store.records import StoredResult, Task
+from server_stub.times import from_us, opt_from_us, opt_to_us, to_us
+
+_TASK_COLUMNS: Final = 15
+"""Of the view ``task_row``; ``target_row`` follows where both are asked for."""
+_PRUNE_EVERY: Final = 64
+"""Tasks created between two looks at the retention, so that its cost is spread."""
+
+
+class SqliteTasks:
+    """``TaskTable``. Ended tasks are kept, newest first, until their targets exceed ``keep_targets``."""
+
+    def __init__(self, connection: sqlite3.Connection, keep_targets: int) -> None:
+        self._connection = connection
+        self._keep_targets = keep_targets
+
+    def add(self, task: Task) -> None:
+        seq = self._connection.execute(
+            "INSERT INTO task (id, actor, interpreter, script, script_sha256, timeout_sec, output_limit, created_at,"
+            " status, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(task.id, task.actor, task.interpreter, task.script, task.script_sha256, task.timeout_sec),
+                *(task.output_limit, to_us(task.created_at), task.status, task.reason),
+            ),
+        ).lastrowid
+        self._connection.executemany(
+            "INSERT INTO target (task_seq, node_id, state, attempts, lease_id, failed) VALUES (?, ?, ?, 0, '', 0)",
+            [(seq, node_id, TargetState.QUEUED) for node_id in task.nodes],
+        )
+        if seq is not None and seq % _PRUNE_EVERY == 0:
+            self._prune()
+
+    def get(self, task_id: str) -> Task | None:
+        row = self._connection.execute("SELECT * FROM task_row WHERE id = ?", (task_id,)).fetchone()
+        return None if row is None else _task(row)
+
+    def newest(self, *, node_id: str | None, status: str | None, limit: int) -> list[Task]:
+        rows = self._connection.execute(
+            "SELECT * FROM task_row WHERE (:status IS NULL OR status = :status) AND (:node IS NULL OR EXISTS"
+            " (SELECT 1 FROM target WHERE task_seq = seq AND node_id = :node)) ORDER BY seq DESC LIMIT :limit",
+            {"status": status, "node": node_id, "limit": limit},
+        )
+        return [_task(row) for row in rows]
+
+    def open_count(self) -> int:
+        (number,) = self._connection.execute(
+            "SELECT count(*) FROM task WHERE status IN ('queued', 'leased')"
+        ).fetchone()
+        return int(number)
+
+    def due(self, node_id: str, now: datetime, limit: int) -> list[tuple[Task, Target]]:
+        rows = self._connection.execute(
+            # The condition on state is the index's own: without it SQLite would walk every target.
+            "SELECT task_row.*, target_row.* FROM target_row JOIN task_row ON seq = task_seq"
+            " WHERE node_id = ? AND state IN ('queued', 'leased') AND coalesce(lease_expires_at, 0) < ?"
+            " ORDER BY task_seq LIMIT ?",
+            (node_id, to_us(now), limit),
+        )
+        return [(_task(row[:_TASK_COLUMNS]), _target(row[_TASK_COLUMNS:])) for row in rows]
+
+    def target(self, task_id: str, node_id: str) -> Target | None:
+        row = self._connection.execute(
+            "SELECT * FROM target_row WHERE task_id = ? AND node_id = ?", (task_id, node_id)
+        ).fetchone()
+        return None if row is None else _target(row)
+
+    def targets(self, task_id: str) -> list[Target]:
+        rows = self._connection.execute("SELECT * FROM target_row WHERE task_id = ? ORDER BY node_id", (task_id,))
+        return [_target(row) for row in rows]
+
+    def grant(self, grant: Grant, node_id: str, lease_id: str, at: datetime) -> None:
+        self._connection.execute(
+            "UPDATE target SET state = 'leased', attempts = ?, lease_id = ?, lease_expires_at = ?"
+            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?",
+            (grant.attempt, lease_id, to_us(grant.expires_at), grant.task_id, node_id),
+        )
+        self._connection.execute(
+            "UPDATE task SET started_at = coalesce(started_at, ?) WHERE id = ?", (to_us(at), grant.task_id)
+        )
+
+    def lose(self, task_id: str, node_id: str, at: datetime) -> None:
+        self._connection.execute(
+            "UPDATE target SET state = 'lost', finished_at = ?"
+            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?",
+            (to_us(at), task_id, node_id),
+        )
+
+    def cancel(self, task_id: str, at: datetime) -> None:
+        self._connection.execute(
+            "UPDATE target SET state = 'cancelled', finished_at = ?"
+            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?)",
+            (to_us(at), task_id),
+        )
+
+    def put_result(self, result: Result, received_at: datetime) -> None:
+        self._connection.execute(
+            "INSERT INTO result VALUES ((SELECT seq FROM task WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(result.task_id, result.node_id, result.lease_id, result.exit_code),
+                *(result.stdout, result.stderr, result.error),
+                *(opt_to_us(result.started_at), to_us(result.finished_at), to_us(received_at)),
+            ),
+        )
+        self._connection.execute(
+            "UPDATE target SET state = 'reported', failed = ?, finished_at = ?"
+            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?",
+            (result.failed, to_us(result.finished_at), result.task_id, result.node_id),
+        )
+
+    def result(self, task_id: str, node_id: str) -> Result | None:
+        row = self._connection.execute(
+            "SELECT lease_id, exit_code, stdout, stderr, error, started_at, finished_at FROM result"
+            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?",
+            (task_id, node_id),
+        ).fetchone()
+        if row is None:
+            return None
+        lease_id, exit_code, stdout, stderr, error, started, finished = row
+        times = (opt_from_us(started), from_us(finished))
+        return Result(task_id, node_id, lease_id, exit_code, stdout, stderr, error, *times)
+
+    def results(self, task_id: str) -> list[StoredResult]:
+        rows = self._connection.execute(
+            "SELECT node_id, exit_code, stdout, stderr, error, started_at, finished_at, received_at FROM result"
+            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) ORDER BY node_id",
+            (task_id,),
+        )
+        return [_stored_result(row) for row in rows]
+
+    def set_outcome(self, task_id: str, outcome: TaskOutcome) -> None:
+        self._connection.execute(
+            "UPDATE task SET status = ?, reason = ?, finished_at = ? WHERE id = ?",
+            (outcome.status, outcome.reason, opt_to_us(outcome.finished_at), task_id),
+        )
+
+    def _prune(self) -> None:
+        self._connection.execute(
+            "DELETE FROM task WHERE status NOT IN ('queued', 'leased') AND seq <= (SELECT g.task_seq FROM target g"
+            " JOIN task t ON t.seq = g.task_seq WHERE t.status NOT IN ('queued', 'leased')"
+            " ORDER BY g.task_seq DESC LIMIT 1 OFFSET ?)",
+            (self._keep_targets,),
+        )
+
+
+def _task(row: tuple[Any, ...]) -> Task:
+    task_id, actor, interpreter, script, sha256, timeout, limit, created, nodes, *rest = row
+    status, reason, attempts, started, finished, _seq = rest
+    return Task(
+        *(task_id, actor, interpreter, script, sha256, timeout, limit, from_us(created)),
+        tuple(sorted(json.loads(nodes))),
+        *(TaskStatus(status), reason, attempts, opt_from_us(started), opt_from_us(finished)),
+    )
+
+
+def _target(row: tuple[Any, ...]) -> Target:
+    task_id, node_id, state, attempts, lease_id, expires, failed, finished, _task_seq = row
+    return Target(
+        *(task_id, node_id, TargetState(state), attempts, lease_id),
+        *(opt_from_us(expires), bool(failed), opt_from_us(finished)),
+    )
+
+
+def _stored_result(row: tuple[Any, ...]) -> StoredResult:
+    node_id, exit_code, stdout, stderr, error, started, finished, received = row
+    times = (opt_from_us(started), from_us(finished), from_us(received))
+    return StoredResult(node_id, exit_code, stdout, stderr, error, *times)

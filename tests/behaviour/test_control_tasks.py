@@ -1,0 +1,224 @@
+"""An operator's script travels: ``lattice-control`` against its own server, with an agent spoken by hand."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.unit.server_stub_cli.plane import Agent, Plane, plane
+from tests.unit.server_stub_cli.rig import HOSTILE, PROGRAM, Control, assert_harmless
+
+OUTER_LIMIT_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    with plane(tmp_path_factory.mktemp("plane")) as running:
+        yield running
+
+
+@pytest.fixture
+def control(server: Plane, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Control:
+    return Control(monkeypatch, capsys, server.url, server.token)
+
+
+@pytest.fixture
+def agent(server: Plane, control: Control, request: pytest.FixtureRequest) -> Agent:
+    """A node of this test's own."""
+    return enrolled(server, control, re.sub(r"\W", "-", request.node.name)[:60])
+
+
+def enrolled(server: Plane, control: Control, node: str) -> Agent:
+    return Agent(server.url, node, control("node", "add", node, "--json").document["token"])
+
+
+class Following:
+    """A ``task run --follow`` in a process of its own that has said which task it waits for."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        match = re.fullmatch(r"task (\S+) is queued; interrupting the wait does not stop it\n", said)
+        assert match is not None, said
+        self.task = match[1]
+
+    def interrupt(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> tuple[int, str, str]:
+        out, err = self._process.communicate(timeout=OUTER_LIMIT_S)
+        return self._process.returncode, out, err
+
+
+@contextmanager
+def following(server: Plane, folder: Path, *nodes: str) -> Iterator[Following]:
+    script = folder / "script"
+    script.write_text("echo hello\n")
+    options = [f"--node={node}" for node in nodes]
+    process = subprocess.Popen(
+        [*PROGRAM, "task", "run", *options, "--interpreter=bash", "--timeout=1m30s", "--follow", str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | server.environment,
+    )
+    with process:
+        try:
+            yield Following(process)
+        finally:
+            process.kill()
+
+
+def test_a_script_travels_to_a_node_and_its_output_comes_back(
+    server: Plane, control: Control, agent: Agent, tmp_path: Path
+) -> None:
+    with following(server, tmp_path, agent.node) as follow:
+        [task] = agent.poll()
+        agent.report(task, stdout="hello\n", stderr="warn\n")
+        code, out, err = follow.end()
+
+    assert (task["id"], task["interpreter"], task["script"]) == (follow.task, "bash", "echo hello\n")
+    assert (task["timeout_sec"], task["output_limit"]) == (90, 65_536)
+    assert (code, out) == (0, "hello\n")
+    assert err.splitlines() == ["warn", f"task {follow.task} finished on {agent.node}: exit 0, took 1.50 s"]
+
+    shown = control("task", "show", follow.task).out
+    assert "status       finished" in shown
+    assert "asked by     admin" in shown
+    assert "   hello\n" in shown
+    assert follow.task in control("task", "list", "--node", agent.node, "--status", "finished").out
+    audit = control("audit", "--node", agent.node, "--json").document["events"]
+    assert [event["action"] for event in audit] == ["task.result", "task.lease", "task.create", "node.add"]
+
+
+def test_what_a_script_prints_cannot_act_on_the_terminal(
+    server: Plane, control: Control, agent: Agent, tmp_path: Path
+) -> None:
+    with following(server, tmp_path, agent.node) as follow:
+        [task] = agent.poll()
+        agent.report(task, stdout=HOSTILE, stderr=HOSTILE, error=HOSTILE, exit_code=3)
+        code, out, err = follow.end()
+
+    assert code == 1
+    assert_harmless(out + err)
+    assert "\\x1b[2J" in out
+    assert f"task {follow.task} failed on {agent.node}: exit 3, \\x1b]0;owned" in err
+    assert_harmless(control("task", "show", follow.task).out)
+    exact = control("task", "show", follow.task, "--json")
+    assert exact.document["task"]["results"][0]["stdout"] == HOSTILE
+    assert_harmless(exact.out)
+
+
+def test_several_nodes_end_when_the_last_has_reported(
+    server: Plane, control: Control, agent: Agent, tmp_path: Path
+) -> None:
+    other = enrolled(server, control, f"{agent.node}-2")
+    with following(server, tmp_path, agent.node, other.node) as follow:
+        agent.report(agent.poll()[0], stdout="one\n")
+        other.report(other.poll()[0], stdout="two\n", exit_code=1)
+        code, out, _ = follow.end()
+
+    assert code == 1
+    assert out.splitlines() == [
+        *(f"== {agent.node}: exit 0, took 1.50 s", "-- stdout", "   one"),
+        *(f"== {other.node}: exit 1, took 1.50 s", "-- stdout", "   two"),
+    ]
+
+
+def test_an_interrupted_wait_leaves_the_task_which_can_then_be_cancelled(
+    server: Plane, control: Control, agent: Agent, tmp_path: Path
+) -> None:
+    with following(server, tmp_path, agent.node) as follow:
+        follow.interrupt()
+        assert follow.end() == (130, "", "lattice-control: interrupted\n")
+
+    assert control("task", "show", follow.task, "--json").document["task"]["status"] == "queued"
+    assert control("task", "cancel", follow.task).out == f"task {follow.task} is cancelled\n"
+    assert agent.poll() == []
+    again = control("task", "cancel", follow.task)
+    assert again.code == os.EX_DATAERR
+    assert "only queued tasks can be cancelled" in again.err
+
+
+def test_a_cancelled_task_ends_the_wait(server: Plane, control: Control, agent: Agent, tmp_path: Path) -> None:
+    with following(server, tmp_path, agent.node) as follow:
+        control("task", "cancel", follow.task)
+        code, out, err = follow.end()
+
+    assert (code, out) == (1, "")
+    assert err == f"task {follow.task} cancelled: cancelled by an operator\n"
+
+
+@pytest.mark.slow
+def test_following_survives_a_kill_and_restart_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with plane(tmp_path) as first:
+        control = Control(monkeypatch, capsys, first.url, first.token)
+        agent = enrolled(first, control, "n1")
+        with following(first, tmp_path, "n1") as follow:
+            first.running.process.kill()
+            first.running.wait()
+            with plane(tmp_path, listen=first.url.removeprefix("http://")):
+                agent.report(agent.poll()[0], stdout="after all\n")
+                code, out, _ = follow.end()
+
+    assert (code, out) == (0, "after all\n")
+
+
+def test_refusals_of_the_real_server_are_one_line(control: Control, agent: Agent) -> None:
+    run = ("task", "run", "-", "--interpreter", "sh", "--node")
+    for argv, code, text in (
+        ((*run, "nobody"), os.EX_DATAERR, "node nobody not found"),
+        (("task", "show", "task_x"), os.EX_DATAERR, "task task_x not found"),
+        (("node", "show", "nobody"), os.EX_DATAERR, "node nobody not found"),
+        (("node", "add", agent.node), os.EX_DATAERR, f"node {agent.node} exists"),
+        (("node", "add", "no spaces"), os.EX_USAGE, "'no spaces' is not an id"),
+    ):
+        ran = control(*argv, stdin=b"true")
+        assert (ran.code, ran.out, ran.err.count("\n")) == (code, "", 1), ran
+        assert text in ran.err
+
+
+def test_the_kill_switch_stops_creating_and_leasing(control: Control, agent: Agent) -> None:
+    run = ("task", "run", "-", "--interpreter", "sh", "--node", agent.node)
+    control(*run, stdin=b"true")
+    try:
+        assert control("kill-switch", "on").code == 0
+        refused = control(*run, stdin=b"true")
+        assert agent.poll() == []
+    finally:
+        control("kill-switch", "off")
+
+    assert refused.code == os.EX_DATAERR
+    assert "lattice-control kill-switch off" in refused.err
+    assert len(agent.poll()) == 1
+    assert "is off" in control("kill-switch", "show").out
+
+
+def test_rotating_and_disabling_a_node_take_effect_at_once(server: Plane, control: Control, agent: Agent) -> None:
+    assert agent.hello().status_code == 200
+    renewed = Agent(server.url, agent.node, control("node", "rotate", agent.node, "--json").document["token"])
+
+    assert [agent.hello().status_code, renewed.hello().status_code] == [401, 200]
+    control("node", "disable", agent.node)
+    assert renewed.hello().status_code == 401
+    assert re.search(rf"{agent.node} .*disabled", control("node", "list").out)
+    control("node", "enable", agent.node)
+    assert renewed.hello().status_code == 200
+    assert re.search(rf"{agent.node} .*online", control("node", "list").out)
+
+
+def test_a_node_shows_what_its_agent_reported(control: Control, agent: Agent) -> None:
+    agent.hello()
+
+    shown = control("node", "show", agent.node).out
+
+    assert re.search(r"^agent +9\.9$", shown, re.MULTILINE)
+    assert re.search(r"^  memory_total +1\.0 GiB$", shown, re.MULTILINE)

@@ -1,0 +1,85 @@
+"""The server is killed while it takes a result; whoever sends it again finds one consistent state."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from server_stub.bootstrap import create_operator_token
+from server_stub.store.sqlite import SqliteStore
+from tests.rigs.crashing_server import AFTER_COMMIT, BEFORE_COMMIT, HALF_ANSWER
+from tests.rigs.server_process import Running, crashing, serving, started
+
+pytestmark = pytest.mark.slow
+
+
+def node_with_leases(server: Running, operator_token: str, count: int) -> tuple[str, list[dict[str, Any]]]:
+    """A node's token and so many leased tasks."""
+    with server.client(operator_token) as operator:
+        token = operator.post("/api/v1/nodes", json={"id": "n1"}).raise_for_status().json()["token"]
+        for _ in range(count):
+            operator.post("/api/v1/tasks", json={"node": "n1", "script": "true"}).raise_for_status()
+    with server.client(token) as node:
+        leases = node.get("/api/agent/tasks", params={"node_id": "n1", "max": "16"}).raise_for_status().json()
+    assert len(leases) == count
+    return token, leases
+
+
+def result(lease: dict[str, Any]) -> dict[str, Any]:
+    return {"task_id": lease["id"], "lease_id": lease["lease_id"], "exit_code": 0, "stdout": "kept\n"}
+
+
+def states(server: Running, operator_token: str) -> list[tuple[str, list[str]]]:
+    """Status and stored outputs of every task."""
+    with server.client(operator_token) as operator:
+        tasks = operator.get("/api/v1/tasks").raise_for_status().json()["tasks"]
+        shown = [operator.get(f"/api/v1/tasks/{task['id']}").json()["task"] for task in tasks]
+    return [(task["status"], [r["stdout"] for r in task["results"]]) for task in shown]
+
+
+@pytest.mark.parametrize("point", [BEFORE_COMMIT, AFTER_COMMIT, HALF_ANSWER])
+@pytest.mark.parametrize("batch", [False, True], ids=["single", "batch"])
+def test_killed_while_taking_results(tmp_path: Path, point: str, batch: bool) -> None:
+    db_path = tmp_path / "control.db"
+    store = SqliteStore(str(db_path))
+    operator_token = create_operator_token(store, "op")
+    store.close()
+    count = 2 if batch else 1
+
+    with started(crashing(db_path, point)) as doomed:
+        token, leases = node_with_leases(doomed, operator_token, count)
+        path = "/api/agent/task-results" if batch else "/api/agent/task-result"
+        many = {"results": [result(lease) for lease in leases]}
+        body = {"node_id": "n1", **(many if batch else {"result": result(leases[0])})}
+        with doomed.client(token) as node, pytest.raises(httpx.TransportError):
+            node.post(path, json=body)
+        assert doomed.wait() == -signal.SIGKILL
+
+    with started(serving(db_path=str(db_path))) as server:
+        found = states(server, operator_token)
+        assert found == [("leased", []) if point == BEFORE_COMMIT else ("finished", ["kept\n"])] * count
+        with server.client(token) as node:
+            for _ in range(2):
+                again = node.post(path, json=body)
+                assert again.status_code == 200
+                assert [v["status"] for v in again.json().get("results", [])] == ([200] * count if batch else [])
+            assert node.get("/api/agent/tasks", params={"node_id": "n1"}).json() == []
+        assert states(server, operator_token) == [("finished", ["kept\n"])] * count
+
+
+def test_killed_at_any_moment_keeps_every_acknowledged_result(tmp_path: Path) -> None:
+    db_path = tmp_path / "control.db"
+    settings = {"db_path": str(db_path), "init_token_file": str(tmp_path / "token")}
+    with started(serving(**settings)) as doomed:
+        operator_token = (tmp_path / "token").read_text().strip()
+        token, leases = node_with_leases(doomed, operator_token, 16)
+        with doomed.client(token) as node:
+            for lease in leases[:9]:
+                node.post("/api/agent/task-result", json={"node_id": "n1", "result": result(lease)}).raise_for_status()
+            doomed.process.kill()
+            doomed.wait()
+    with started(serving(**settings)) as server:
+        finished = [state for state in states(server, operator_token) if state == ("finished", ["kept\n"])]
+        assert len(finished) == 9

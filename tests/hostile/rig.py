@@ -1,0 +1,138 @@
+"""What tests of the bounded runner share: plans, a runner, and a look at /proc from outside."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import trio
+
+from lattice_agent.exec.kernel.proctree import parse_stat
+from lattice_agent.exec.launch import start_spawner
+from lattice_agent.exec.plan import TASK_PATH, Level, Limits, Plan
+from lattice_agent.exec.runner import Runner, open_runner
+from lattice_agent.exec.supervision import LingerEnd
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+INTERPRETERS = {"sh": "/bin/sh", "bash": "/bin/bash", "python3": sys.executable, "node": "/usr/bin/node"}
+OUTER_LIMIT_S = 30
+"""No test of a single run takes this long; one that hangs is ended here."""
+
+
+def marker() -> str:
+    """A task id that no other process of the machine carries."""
+    return f"task_{secrets.token_hex(8)}"
+
+
+def plan(
+    script: str,
+    *,
+    interpreter: str = "sh",
+    run_id: str | None = None,
+    work_root: str | None = None,
+    linger_s: float = 0.0,
+    wall_s: float = 20.0,
+    grace_s: float = 2.0,
+    output_bytes: int = 65_536,
+    cpu_s: int = 60,
+    processes: int = 4096,
+    address_bytes: int | None = None,
+    **limits: int,
+) -> Plan:
+    """A plan as policy makes it, with every limit at hand. Its processes carry LATTICE_TASK_ID=run_id."""
+    run_id = run_id or marker()
+    return Plan(
+        run_id=run_id,
+        level=Level.HOST,
+        interpreter=interpreter,
+        interpreter_path=INTERPRETERS[interpreter],
+        script=script.encode(),
+        environment=(("PATH", TASK_PATH), ("LATTICE_TASK_ID", run_id), ("LATTICE_TASK_LEASE_ID", "lease_x")),
+        limits=Limits(
+            wall_s=wall_s,
+            output_bytes=output_bytes,
+            cpu_s=cpu_s,
+            processes=processes,
+            address_bytes=address_bytes,
+            grace_s=grace_s,
+            **limits,
+        ),
+        linger_s=linger_s,
+        work_root=work_root,
+    )
+
+
+@asynccontextmanager
+async def a_runner(on_linger_end: Callable[[LingerEnd], None] | None = None) -> AsyncGenerator[Runner, None]:
+    """A runner on a spawner of its own, under the outer limit."""
+    spawner = start_spawner()
+    with trio.fail_after(OUTER_LIMIT_S):
+        async with open_runner(spawner, on_linger_end=on_linger_end) as runner:
+            yield runner
+
+
+def processes_of(run_id: str) -> set[int]:
+    """Living processes that carry the run's task id in the environment they were executed with."""
+    wanted = f"LATTICE_TASK_ID={run_id}".encode()
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if wanted in entry.joinpath("environ").read_bytes().split(b"\0") and alive(int(entry.name)):
+                    found.add(int(entry.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether the process exists and is not a zombie."""
+    try:
+        return parse_stat(Path(f"/proc/{pid}/stat").read_text())[2] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def parent_of(pid: int) -> int:
+    """The parent's process id."""
+    return parse_stat(Path(f"/proc/{pid}/stat").read_text())[0]
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of a process with one thread."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Until the condition holds; the outer limit of the test ends it otherwise. Looks, because /proc sends no events."""
+    while not condition():  # noqa: ASYNC110
+        await trio.sleep(0.005)
+
+
+def leaves_something_unswept(script: str) -> bool:
+    """Whether the script, run plainly, leaves a living process behind (which is then killed)."""
+    run_id = marker()
+    subprocess.run(
+        ["/bin/sh", "-c", script],
+        env={"PATH": TASK_PATH, "LATTICE_TASK_ID": run_id},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=OUTER_LIMIT_S,
+        check=False,
+    )
+    left = processes_of(run_id)
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return bool(left)
+
+
+def kilobytes(pid: int | str, field: str) -> int:
+    """A kB field of /proc/<pid>/status, such as VmHWM."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    raise AssertionError(f"no {field} of {pid}")

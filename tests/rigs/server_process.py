@@ -1,0 +1,61 @@
+"""The control plane as a process of its own, on a loopback port that the kernel chose."""
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+SERVE = (
+    "import sys\n"
+    "from server_stub.config import Settings\n"
+    "from server_stub.serve import serve\n"
+    "serve(Settings(**eval(sys.argv[1])))\n"
+)
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that accepts connections at ``url``."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    def client(self, token: str) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {token}"}, trust_env=False)
+
+    def wait(self) -> int:
+        return self.process.wait(START_SECONDS)
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[Running]:
+    """Runs the command until it has announced its URL; killed at the end at the latest."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+    assert process.stdout is not None
+    try:
+        readable, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+        line = process.stdout.readline() if readable else ""
+        assert line.startswith("listening on "), f"said {line!r}"
+        yield Running(process, line.removeprefix("listening on ").strip())
+    finally:
+        process.kill()
+        process.wait(START_SECONDS)
+        process.stdout.close()
+
+
+def serving(**settings: object) -> list[str]:
+    """The command line of a server with such settings."""
+    return [sys.executable, "-c", SERVE, repr({"port": 0, **settings})]
+
+
+def crashing(db_path: Path, point: str) -> list[str]:
+    return [sys.executable, "-m", "tests.rigs.crashing_server", str(db_path), point]

@@ -1,0 +1,122 @@
+"""The house: which room may import which (docs/architecture.md). A new import across rooms is a decision, made here."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Room -> rooms it may import besides itself. A room is a folder or a module directly under a package.
+LAYERS: dict[str, set[str]] = {
+    "lattice_agent.errors": set(),
+    "lattice_agent.secret": set(),
+    "lattice_agent.wire": {"errors"},
+    "lattice_agent.config": {"errors", "secret"},
+    "lattice_agent.logs": {"secret"},
+    "lattice_agent.state": {"errors"},
+    "lattice_agent.link": {"errors", "secret", "wire"},
+    "lattice_agent.exec": {"errors"},
+    "lattice_agent.facts": {"errors", "wire"},
+    "lattice_agent.usage": {"errors", "secret", "wire"},
+    "lattice_agent.nft": {"errors"},
+    "lattice_agent.audit": {"errors"},
+    "lattice_agent.supervisor": {"errors"},
+    "lattice_agent.report": {"errors", "link", "facts", "usage", "state", "wire"},
+    "lattice_agent.tasks": {"errors", "link", "exec", "state", "wire", "audit"},
+    "lattice_agent.app": {
+        "errors", "secret", "config", "state", "link", "exec", "facts", "usage", "report", "tasks", "audit",
+        "supervisor", "wire",
+    },
+    "lattice_agent.cli": {"errors", "secret", "config", "logs", "link", "nft", "exec", "app"},
+    "lattice_agent.__main__": {"cli"},
+}  # fmt: skip
+
+PURE = (
+    "exec/policy.py", "exec/plan.py", "exec/outcome.py", "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py",
+    "usage/normalise.py", "facts/addresses.py", "facts/address_plan.py", "link/transport_policy.py",
+)  # fmt: skip
+IMPURE_MODULES = {"trio", "socket", "time", "os", "subprocess", "sqlite3", "httpx", "random", "pathlib", "asyncio"}
+# os is imported by outcome for WIFSIGNALED and its kin, which are functions of a number.
+PURE_EXCEPTIONS = {"exec/outcome.py": {"os"}}
+
+PRIVILEGED = ("exec/spawner.py", "exec/host_run.py", "exec/requests.py", "exec/script.py", "exec/sweep.py")
+PRIVILEGED_ALLOWED = {
+    "__future__", "os", "sys", "signal", "socket", "select", "struct", "errno", "time", "gc", "resource", "array",
+    "ctypes", "fcntl", "stat", "collections", "typing", "enum", "prctl", "lattice_agent", "contextlib", "functools",
+}  # fmt: skip
+
+PACKAGES = {"starlette", "uvicorn", "fastapi", "server_stub", "uvloop", "httptools", "wsproto", "websockets"}
+
+
+def modules(package: str) -> Iterator[tuple[Path, str]]:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield path, ".".join(part for part in parts if part != "__init__")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            # "from lattice_agent import audit" imports a room, not a name of the package
+            found |= {f"{module}.{alias.name}" for alias in node.names} if module == "lattice_agent" else {module}
+    return found
+
+
+def room(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+@pytest.mark.parametrize(("path", "module"), [*modules("lattice_agent")], ids=lambda v: v if isinstance(v, str) else "")
+def test_agent_modules_stay_in_their_layer(path: Path, module: str) -> None:
+    if module == "lattice_agent":
+        assert imports(path) == set()
+        return
+    allowed = LAYERS[room(module)]
+    for name in imports(path):
+        if name.startswith("lattice_agent.") and room(name) != room(module):
+            target = room(name).removeprefix("lattice_agent.")
+            assert target in allowed or target in ("__version__",), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize(("path", "module"), [*modules("server_stub")], ids=lambda v: v if isinstance(v, str) else "")
+def test_the_server_knows_only_the_wire(path: Path, module: str) -> None:
+    for name in imports(path):
+        if name.startswith("lattice_agent"):
+            assert room(name) in ("lattice_agent.wire", "lattice_agent.errors", "lattice_agent.__version__"), (
+                f"{module} imports {name}"
+            )
+
+
+def test_the_agent_imports_no_server_package() -> None:
+    for path, module in modules("lattice_agent"):
+        assert not {name.split(".")[0] for name in imports(path)} & PACKAGES, module
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_do_no_input_or_output(name: str) -> None:
+    path = ROOT / "lattice_agent" / name
+    used = {module.split(".")[0] for module in imports(path)} & IMPURE_MODULES
+    assert used <= PURE_EXCEPTIONS.get(name, set())
+
+
+def test_server_rules_are_pure() -> None:
+    for path, module in modules("server_stub"):
+        if module.startswith("server_stub.rules"):
+            assert not {name.split(".")[0] for name in imports(path)} & IMPURE_MODULES, module
+
+
+def test_privileged_modules_use_the_standard_library_only() -> None:
+    kernel = [path for path, module in modules("lattice_agent") if ".exec.kernel" in module]
+    for path in [*(ROOT / "lattice_agent" / name for name in PRIVILEGED), *kernel]:
+        foreign = {name.split(".")[0] for name in imports(path)} - PRIVILEGED_ALLOWED
+        assert not foreign, f"{path.name}: {foreign}"
+        for name in imports(path):
+            if name.startswith("lattice_agent"):
+                assert room(name) in ("lattice_agent.exec", "lattice_agent.errors"), f"{path.name} imports {name}"

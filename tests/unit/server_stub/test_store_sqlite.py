@@ -1,0 +1,179 @@
+"""The promises of the store, on real files."""
+
+import sqlite3
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from server_stub.actions.registry import add_node, add_operator, revoke_operator, rotate_token
+from server_stub.bootstrap import create_operator_token, write_init_token
+from server_stub.config import Limits
+from server_stub.errors import Refused, SettingsError, StoreError, StoreLockedError
+from server_stub.ids import token_digest
+from server_stub.store.base import Tables
+from server_stub.store.records import BY_AGENT, AuditEvent, Credential
+from server_stub.store.sqlite import SqliteStore
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+EVERYTHING = {"action": None, "node_id": None, "limit": 10_000}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "control.db")
+
+
+def add(tables: Tables, node_id: str = "n1", token: str = "first") -> None:
+    add_node(tables, "op", node_id, "", token, NOW, 10)
+
+
+def test_what_was_written_is_there_after_opening_again(path: str) -> None:
+    store = SqliteStore(path)
+    store.write(add)
+    store.close()
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+    store = SqliteStore(path)
+    assert store.node_of(token_digest("first")) == Credential("n1", token_digest("first"), disabled=False)
+    store.close()
+
+
+def test_commits_reach_the_disk(path: str) -> None:
+    store = SqliteStore(path)
+    connection = store._connection
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    store.close()
+
+
+def test_a_transaction_that_raises_changes_nothing() -> None:
+    store = SqliteStore(":memory:")
+
+    def halfway(tables: Tables) -> None:
+        add(tables)
+        raise Refused(409, "no")
+
+    with pytest.raises(Refused):
+        store.write(halfway)
+    assert store.read(lambda tables: tables.nodes.all()) == []
+    assert store.node_of(token_digest("first")) is None
+    store.write(add)  # and the store goes on working
+    store.close()
+
+
+def test_a_fault_of_the_database_is_a_store_error_and_rolled_back() -> None:
+    store = SqliteStore(":memory:")
+    store.write(add)
+
+    def twice(tables: Tables) -> None:
+        tables.audit.append(AuditEvent(NOW, "op", "x"))
+        tables.nodes.add(tables.nodes.all()[0], b"other")
+
+    with pytest.raises(StoreError, match="UNIQUE constraint failed: node.id"):
+        store.write(twice)
+    assert store.read(lambda tables: tables.audit.newest(action="x", node_id=None, limit=1)) == []
+    store.close()
+
+
+def test_a_read_keeps_nothing() -> None:
+    store = SqliteStore(":memory:")
+    store.read(add)
+    assert store.read(lambda tables: tables.nodes.count()) == 0
+    store.close()
+
+
+def test_credentials_follow_the_commit() -> None:
+    store = SqliteStore(":memory:")
+    store.write(add)
+    store.write(lambda tables: rotate_token(tables, "op", "n1", "second", NOW))
+    assert store.node_of(token_digest("first")) is None
+    assert store.node_of(token_digest("second")) is not None
+    store.write(lambda tables: tables.nodes.set_disabled("n1", True))
+    credential = store.node_of(token_digest("second"))
+    assert credential is not None
+    assert credential.disabled
+    for name in ("a", "b"):
+        store.write(lambda tables, name=name: add_operator(tables, "x", name, f"token {name}", NOW))
+    assert store.operator_of(token_digest("token a")) == "a"
+    store.write(lambda tables: revoke_operator(tables, "x", "a", NOW))
+    assert store.operator_of(token_digest("token a")) is None
+    store.close()
+
+
+def test_one_process_at_a_time(path: str) -> None:
+    store = SqliteStore(path)
+    with pytest.raises(StoreLockedError, match="is served by another process"):
+        SqliteStore(path)
+    store.close()
+    SqliteStore(path).close()
+
+
+def test_a_database_of_a_newer_version_is_refused(path: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match="schema version 99, this program knows 1"):
+        SqliteStore(path)
+
+
+def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing" / "db")
+    with pytest.raises(StoreError, match=f"database {missing}: No such file or directory"):
+        SqliteStore(missing)
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreError, match=f"database {garbage}: file is not a database"):
+        SqliteStore(str(garbage))
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'me'", "DELETE FROM audit"])
+def test_the_audit_is_append_only(statement: str) -> None:
+    store = SqliteStore(":memory:")
+    store.write(lambda tables: tables.audit.append(AuditEvent(NOW, "op", "x")))
+    with pytest.raises(sqlite3.IntegrityError, match="audit is append-only"):
+        store._connection.execute(statement)
+    store.close()
+
+
+def test_busy_agents_do_not_push_out_what_operators_did() -> None:
+    store = SqliteStore(":memory:", Limits(audit_events=20))
+    store.write(lambda tables: tables.audit.append(AuditEvent(NOW, "op", "kept")))
+
+    def chatter(tables: Tables) -> None:
+        for number in range(1_000):
+            tables.audit.append(AuditEvent(NOW, "n1", "said", str(number), origin=BY_AGENT))
+
+    store.write(chatter)
+    events = store.read(lambda tables: tables.audit.newest(**EVERYTHING))  # type: ignore[arg-type]  # by name
+    assert events[-1].action == "kept"
+    said = [int(event.target) for event in events[:-1]]
+    assert said == list(range(999, 999 - len(said), -1))
+    assert 20 <= len(said) <= 20 + 256
+    store.close()
+
+
+def test_the_first_token_is_written_once(path: str, tmp_path: Path) -> None:
+    store = SqliteStore(path)
+    token_file = tmp_path / "token"
+    token_file.write_text("of an earlier start that was killed")
+    assert write_init_token(store, str(token_file))
+    token = token_file.read_text().strip()
+    assert store.operator_of(token_digest(token)) == "admin"
+    assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
+    assert [entry.name for entry in tmp_path.glob(".*")] == []
+    assert not write_init_token(store, str(token_file))
+    assert token_file.read_text().strip() == token
+    store.close()
+
+
+def test_a_token_file_that_cannot_be_written_makes_no_operator(path: str, tmp_path: Path) -> None:
+    store = SqliteStore(path)
+    with pytest.raises(SettingsError, match="init token file .*: No such file or directory"):
+        write_init_token(store, str(tmp_path / "missing" / "token"))
+    assert store.read(lambda tables: tables.operators.all()) == []
+    create_operator_token(store, "op")
+    with pytest.raises(Refused, match="operator op exists"):
+        create_operator_token(store, "op")
+    store.close()

@@ -1,0 +1,415 @@
+"""What each command asks the server, and what it shows."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server_stub.cli import follow
+from tests.unit.server_stub_cli.rig import NODE_TOKEN, Control, FakeApi, refusal, reply
+
+AT = "2026-01-02T03:04:05Z"
+LATER = "2026-01-02T03:04:06.5+00:00"
+TASK: dict[str, Any] = {
+    "id": "task_1",
+    "actor": "ada",
+    "nodes": ["n1"],
+    "interpreter": "bash",
+    "script_sha256": "0" * 64,
+    "script_size_bytes": 2048,
+    "timeout_sec": 90,
+    "output_limit": 65536,
+    "status": "queued",
+    "reason": "",
+    "attempts": 0,
+    "created_at": AT,
+    "started_at": None,
+    "finished_at": None,
+}
+RESULT: dict[str, Any] = {
+    "node_id": "n1",
+    "exit_code": 0,
+    "stdout": "out 1\nout 2",
+    "stderr": "warn\n",
+    "error": "",
+    "started_at": AT,
+    "finished_at": LATER,
+    "received_at": LATER,
+}
+FINISHED = TASK | {"status": "finished", "started_at": AT, "finished_at": LATER, "results": [RESULT]}
+RUN = ("task", "run", "-", "--node", "n1", "--interpreter", "bash")
+
+
+@pytest.mark.parametrize(
+    ("argv", "asked"),
+    [
+        (["node", "add", "n1"], ("POST", "/nodes", {}, {"id": "n1"})),
+        (["node", "add", "n1", "--name", "Eins"], ("POST", "/nodes", {}, {"id": "n1", "name": "Eins"})),
+        (["node", "list"], ("GET", "/nodes", {}, None)),
+        (["node", "show", "n1"], ("GET", "/nodes/n1", {}, None)),
+        (["node", "rotate", "n1"], ("POST", "/nodes/n1/rotate", {}, {})),
+        (["node", "disable", "n1"], ("POST", "/nodes/n1/disable", {}, {"disabled": True})),
+        (["node", "enable", "n1"], ("POST", "/nodes/n1/disable", {}, {"disabled": False})),
+        (["profile", "set", "n1"], ("PUT", "/nodes/n1/profile", {}, {})),
+        (["user", "add", "u1"], ("POST", "/users", {}, {"id": "u1"})),
+        (
+            [
+                "user",
+                "add",
+                "u1",
+                "--name=Una",
+                "--quota=1GiB",
+                "--node=a",
+                "--node=b",
+                "--expires-at",
+                AT,
+                "--disabled",
+            ],
+            (
+                "POST",
+                "/users",
+                {},
+                {"id": "u1", "name": "Una", "quota_bytes": 2**30, "nodes": ["a", "b"]}
+                | {"expires_at": AT, "enabled": False},
+            ),
+        ),
+        (["task", "list"], ("GET", "/tasks", {"limit": "50"}, None)),
+        (
+            ["task", "list", "--node", "n1", "--status", "lost", "--limit", "3"],
+            ("GET", "/tasks", {"node": "n1", "status": "lost", "limit": "3"}, None),
+        ),
+        (["task", "show", "t1"], ("GET", "/tasks/t1", {}, None)),
+        (["task", "cancel", "t1"], ("POST", "/tasks/t1/cancel", {}, {})),
+        (["usage", "show"], ("GET", "/usage", {}, None)),
+        (["audit"], ("GET", "/audit", {"limit": "50"}, None)),
+        (
+            ["audit", "--action", "node.add", "--node", "n1", "--limit", "1"],
+            ("GET", "/audit", {"action": "node.add", "node": "n1", "limit": "1"}, None),
+        ),
+        (["kill-switch", "on"], ("POST", "/kill-switch", {}, {"enabled": True})),
+        (["kill-switch", "off"], ("POST", "/kill-switch", {}, {"enabled": False})),
+        (["kill-switch", "show"], ("GET", "/kill-switch", {}, None)),
+    ],
+)
+def test_each_command_asks_one_question_and_json_is_the_answer(
+    control: Control, api: FakeApi, argv: list[str], asked: tuple[str, str, dict[str, str], object]
+) -> None:
+    answer = {"z": 1, "a": ["é\u202e\x9b", {"unknown": None}]}
+    api.answers(reply(answer))
+
+    ran = control(*argv, "--json")
+
+    seen = api.asked[0]
+    assert (seen.method, seen.path.removeprefix("/api/v1"), seen.params, seen.body) == asked
+    assert len(api.asked) == 1
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.document == answer
+    assert list(ran.document) == ["z", "a"]
+    assert ran.out.isascii()
+
+
+# --- nodes --------------------------------------------------------------------------------------------------
+
+
+def test_node_add_shows_the_token_and_how_to_use_it(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"node": {"id": "n1"}, "token": NODE_TOKEN}))
+
+    ran = control("node", "add", "n1")
+
+    assert ran.out.splitlines()[:3] == ["node n1 is added; its token is shown only now", "", f"token  {NODE_TOKEN}"]
+    assert f"lattice-agent -server {api.url} -node-id n1 --token-file n1.token" in ran.out
+    assert NODE_TOKEN not in ran.err
+
+
+def test_node_rotate_shows_the_new_token(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"token": NODE_TOKEN}))
+
+    ran = control("node", "rotate", "n1")
+
+    assert "the old one is no longer accepted" in ran.out
+    assert f"token  {NODE_TOKEN}" in ran.out
+
+
+@pytest.mark.parametrize("answer", [{"node": {"id": "n1"}}, {"token": "x; reboot", "node": {"id": "n1"}}, {"token": 5}])
+def test_an_answer_without_a_token_prints_nothing_to_paste(control: Control, api: FakeApi, answer: object) -> None:
+    api.answers(reply(answer))
+
+    ran = control("node", "add", "n1")
+
+    assert (ran.code, ran.out) == (os.EX_PROTOCOL, "")
+
+
+def test_node_list_is_a_table(control: Control, api: FakeApi) -> None:
+    nodes = [
+        {"id": "n1", "name": "Eins", "online": True, "agent_version": "1.0", "last_seen": AT},
+        {"id": "node-2", "name": None, "last_seen": None},
+        {"id": "n3", "name": "Drei", "online": True, "disabled": True},
+    ]
+    api.answers(reply({"nodes": nodes}))
+
+    assert control("node", "list").out.splitlines() == [
+        "NODE    NAME  STATE     AGENT  LAST SEEN",
+        "n1      Eins  online    1.0    2026-01-02 03:04:05Z",
+        "node-2  -     offline   -      -",
+        "n3      Drei  disabled  -      -",
+    ]
+
+
+def test_empty_lists_say_what_to_do_beside_the_output(control: Control, api: FakeApi) -> None:
+    for command, text in (("node", "node add"), ("usage", "user add"), ("task", "no such tasks"), ("audit", "no such")):
+        argv = {"usage": ("usage", "show"), "audit": ("audit",)}.get(command, (command, "list"))
+        ran = control(*argv)
+        assert (ran.code, ran.out) == (0, "")
+        assert text in ran.err
+
+
+def test_node_show_has_a_section_for_each_report(control: Control, api: FakeApi) -> None:
+    node = {
+        "id": "n1",
+        "online": True,
+        "addresses": {"public_ip": "198.51.100.1"},
+        "host_facts": {"hostname": "h", "memory_total": 2**32},
+        "metrics": None,
+        "agent_runtime": {"allow_exec": False},
+    }
+    api.answers(reply({"node": node}))
+
+    lines = control("node", "show", "n1").out.splitlines()
+
+    assert "state      online" in lines
+    assert lines[lines.index("host facts") + 1 :][:2] == ["  hostname      h", "  memory_total  4.0 GiB"]
+    assert "  allow_exec  no" in lines
+    assert "metrics" not in lines
+
+
+def test_disable_enable_and_profile_say_what_is_now_so(control: Control) -> None:
+    assert control("node", "disable", "n1").out == "node n1 is disabled\n"
+    assert control("node", "enable", "n1").out == "node n1 is enabled\n"
+    assert control("profile", "set", "n1").out == "node n1 has a proxy profile; its usage reports are accepted\n"
+
+
+# --- tasks --------------------------------------------------------------------------------------------------
+
+
+def test_task_run_sends_the_script_and_says_where_to_look(control: Control, api: FakeApi, tmp_path: Path) -> None:
+    script = tmp_path / "s"
+    script.write_text("echo é\n")
+    api.answers(reply({"task": TASK}))
+
+    ran = control(
+        *("task", "run", str(script), "--node", "n1", "--node", "n2", "--interpreter", "bash"),
+        *("--timeout", "1m30s", "--output-limit", "1024"),
+    )
+
+    assert api.asked[0].body == {
+        "nodes": ["n1", "n2"],
+        "interpreter": "bash",
+        "script": "echo é\n",
+        "timeout_sec": 90,
+        "output_limit": 1024,
+    }
+    assert (ran.code, ran.out) == (0, "task task_1 is queued; see it with lattice-control task show task_1\n")
+
+
+def test_limits_left_out_are_left_to_the_server(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"task": TASK}))
+
+    control(*RUN, stdin=b"true")
+
+    assert api.asked[0].body == {"nodes": ["n1"], "interpreter": "bash", "script": "true"}
+
+
+@pytest.mark.parametrize(
+    ("more", "stdin", "code", "text"),
+    [
+        (["--timeout", "601"], b"true", os.EX_DATAERR, "--timeout is 10 min 1 s; give whole seconds from 1s to 600s"),
+        (["--timeout", "0"], b"true", os.EX_DATAERR, "--timeout is 0 s"),
+        (["--timeout", "1500ms"], b"true", os.EX_DATAERR, "--timeout is 1.50 s"),
+        ([], b"", os.EX_DATAERR, "the script on standard input is blank"),
+        ([], b"\xff", os.EX_DATAERR, "the script on standard input is not UTF-8"),
+        ([], b"x" * 65_537, os.EX_DATAERR, "the script on standard input is larger than 65536 bytes"),
+    ],
+)
+def test_a_wrong_task_is_refused_before_anything_is_sent(
+    control: Control, api: FakeApi, more: list[str], stdin: bytes, code: int, text: str
+) -> None:
+    ran = control(*RUN, *more, stdin=stdin)
+
+    assert ran.code == code
+    assert text in ran.err
+    assert api.asked == []
+
+
+def test_follow_puts_each_stream_where_the_script_put_it(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"task": TASK}), reply({"task": FINISHED}))
+
+    ran = control(*RUN, "--follow", stdin=b"true")
+
+    assert ran.code == 0
+    assert ran.out == "out 1\nout 2\n"
+    assert ran.err.splitlines() == [
+        "task task_1 is queued; interrupting the wait does not stop it",
+        "warn",
+        "task task_1 finished on n1: exit 0, took 1.50 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "last"),
+    [
+        ({"status": "failed", "results": [RESULT | {"exit_code": 3}]}, "failed on n1: exit 3, took 1.50 s"),
+        (
+            {"status": "failed", "results": [RESULT | {"exit_code": -1, "error": "timed out", "finished_at": None}]},
+            "failed on n1: exit -1, timed out",
+        ),
+        ({"status": "lost", "reason": "no result after 5 leases", "results": []}, "lost: no result after 5 leases"),
+        ({"status": "cancelled", "reason": "cancelled by an operator"}, "cancelled: cancelled by an operator"),
+    ],
+)
+def test_follow_ends_with_1_unless_the_task_finished(
+    control: Control, api: FakeApi, end: dict[str, Any], last: str
+) -> None:
+    api.answers(reply({"task": TASK}), reply({"task": TASK | end}))
+
+    ran = control(*RUN, "--follow", stdin=b"true")
+
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1] == f"task task_1 {last}"
+
+
+def test_follow_of_several_nodes_has_a_heading_for_each_that_no_script_can_fake(control: Control, api: FakeApi) -> None:
+    results = [RESULT | {"stdout": "== n2: exit 0\n"}, RESULT | {"node_id": "n2", "exit_code": 2, "stdout": ""}]
+    end = FINISHED | {"nodes": ["n1", "n2"], "status": "failed", "results": results}
+    api.answers(reply({"task": TASK}), reply({"task": end}))
+
+    ran = control(*RUN, "--node", "n2", "--follow", stdin=b"true")
+
+    assert ran.out.splitlines() == [
+        "== n1: exit 0, took 1.50 s",
+        "-- stdout",
+        "   == n2: exit 0",
+        "-- stderr",
+        "   warn",
+        "== n2: exit 2, took 1.50 s",
+        "-- stderr",
+        "   warn",
+    ]
+    assert ran.err.splitlines()[-1] == "task task_1 failed"
+
+
+def test_follow_with_json_prints_one_document(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"task": TASK}), reply({"task": FINISHED | {"status": "failed"}}))
+
+    ran = control(*RUN, "--follow", "--json", stdin=b"true")
+
+    assert ran.code == 1
+    assert ran.document["task"]["status"] == "failed"
+
+
+def test_a_wait_that_fails_names_the_task_that_goes_on(
+    control: Control, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "OUTAGE_S", 0.0)
+    api.answers(reply({"task": TASK}), refusal(503, "x", "stopping"))
+
+    ran = control(*RUN, "--follow", stdin=b"true")
+
+    assert ran.code == os.EX_TEMPFAIL
+    assert "the task goes on; see it with lattice-control task show task_1" in ran.err
+
+
+def test_task_list_is_a_table(control: Control, api: FakeApi) -> None:
+    lost = TASK | {"id": "task_2", "nodes": ["n1", "n2"], "status": "lost", "reason": "no result after 5 leases"}
+    api.answers(reply({"tasks": [lost, FINISHED]}))
+
+    assert control("task", "list").out.splitlines() == [
+        "TASK    STATUS    NODES   INTERPRETER  CREATED               ENDED                 ASKED BY  REASON",
+        "task_2  lost      n1, n2  bash         2026-01-02 03:04:05Z  -                     ada       "
+        "no result after 5 leases",
+        "task_1  finished  n1      bash         2026-01-02 03:04:05Z  2026-01-02 03:04:06Z  ada       -",
+    ]
+
+
+def test_task_show_has_the_facts_and_each_result(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"task": FINISHED | {"attempts": 1}}))
+
+    ran = control("task", "show", "task_1")
+
+    assert ran.out.splitlines() == [
+        "task         task_1",
+        "status       finished",
+        "nodes        n1",
+        "interpreter  bash",
+        "script       2.0 KiB, sha256 " + "0" * 64,
+        "limits       1 min 30 s, 64.0 KiB of each stream",
+        "attempts     1",
+        "asked by     ada",
+        "created      2026-01-02 03:04:05Z",
+        "started      2026-01-02 03:04:05Z",
+        "ended        2026-01-02 03:04:06Z",
+        "",
+        "n1: exit 0, took 1.50 s",
+        "-- stdout",
+        "   out 1",
+        "   out 2",
+        "-- stderr",
+        "   warn",
+    ]
+    assert ran.err == ""
+
+
+def test_task_cancel(control: Control, api: FakeApi) -> None:
+    assert control("task", "cancel", "task_1").out == "task task_1 is cancelled\n"
+    api.answers(refusal(409, "request_failed", "only queued tasks can be cancelled"))
+
+    ran = control("task", "cancel", "task_1")
+
+    assert ran.code == os.EX_DATAERR
+    assert "only queued tasks can be cancelled (request_failed)" in ran.err
+
+
+# --- the rest -----------------------------------------------------------------------------------------------
+
+
+def test_usage_show_has_users_and_collectors(control: Control, api: FakeApi) -> None:
+    users = [
+        {"id": "u1", "name": "Una", "used_bytes": 1536, "quota_bytes": 2**30, "status": "active", "last_seen_at": AT}
+        | {"per_node": {"n1": 1024, "n2": 512}},
+        {"id": "u2", "name": "u2", "used_bytes": 0, "quota_bytes": 0, "status": "active"},
+    ]
+    nodes = [{"node_id": "n1", "collector_source": "file", "collector_status": "ok", "checked_at": AT}]
+    api.answers(reply({"users": users, "nodes": nodes}))
+
+    assert control("usage", "show").out.splitlines() == [
+        "USER  NAME  STATUS     USED    QUOTA  LAST SEEN             PER NODE",
+        "u1    Una   active  1.5 KiB  1.0 GiB  2026-01-02 03:04:05Z  n1 1.0 KiB, n2 512 B",
+        "u2    u2    active      0 B     none  -                     -",
+        "",
+        "NODE  SOURCE  STATUS  CHECKED               LAST REPORT  ERROR",
+        "n1    file    ok      2026-01-02 03:04:05Z  -            -",
+    ]
+
+
+def test_user_add(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"user": {"id": "u1"}}))
+
+    assert control("user", "add", "u1").out == "user u1 is added\n"
+
+
+def test_audit_is_a_table(control: Control, api: FakeApi) -> None:
+    event: dict[str, Any] = {"time": AT, "actor": "ada", "action": "task.create", "target": "task_1", "node_id": "n1"}
+    event |= {"decision": "allow", "reason": "", "detail": {"interpreter": "sh", "nodes": ["n1"]}}
+    api.answers(reply({"events": [event]}))
+
+    assert control("audit").out.splitlines() == [
+        "TIME                  ACTOR  ACTION       TARGET  NODE  DECISION  REASON  DETAIL",
+        '2026-01-02 03:04:05Z  ada    task.create  task_1  n1    allow     -       interpreter=sh nodes=["n1"]',
+    ]
+
+
+def test_kill_switch_says_what_is_now_so(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"task_execution_disabled": True}))
+    assert "the kill switch is on" in control("kill-switch", "show").out
+    api.answers(reply({"task_execution_disabled": False}))
+    assert "the kill switch is off" in control("kill-switch", "off").out

@@ -1,0 +1,73 @@
+"""Every field of every answer may be chosen by a node, a script, or a server that is not ours."""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, get_args, get_origin
+
+import pytest
+
+from lattice_agent.wire.base import WireModel
+from server_stub.cli import answers
+from tests.unit.server_stub_cli.rig import HOSTILE, NODE_TOKEN, Control, FakeApi, assert_harmless, reply
+
+COMMANDS: list[tuple[type[WireModel], tuple[str, ...]]] = [
+    (answers.NodeList, ("node", "list")),
+    (answers.NodeAnswer, ("node", "show", "n1")),
+    (answers.NodeAnswer, ("node", "add", "n1")),
+    (answers.UserAnswer, ("user", "add", "u1")),
+    (answers.TaskAnswer, ("task", "show", "t1")),
+    (answers.TaskAnswer, ("task", "run", "-", "--node", "n1", "--interpreter", "sh")),
+    (answers.TaskAnswer, ("task", "run", "-", "--node", "n1", "--interpreter", "sh", "--follow")),
+    (answers.TaskList, ("task", "list")),
+    (answers.UsageAnswer, ("usage", "show")),
+    (answers.AuditList, ("audit",)),
+]
+
+
+@pytest.mark.parametrize(("model", "argv"), COMMANDS, ids=[" ".join(argv) for _, argv in COMMANDS])
+def test_hostile_text_in_every_field_is_shown_and_harmless(
+    control: Control, api: FakeApi, model: type[WireModel], argv: tuple[str, ...]
+) -> None:
+    api.answers(reply(filled(model) | {"token": NODE_TOKEN}))
+
+    ran = control(*argv, stdin=b"true")
+
+    assert ran.code in {os.EX_OK, 1}
+    assert_harmless(ran.out + ran.err)
+    assert "\\x1b]0;owned" in ran.out + ran.err
+
+
+@pytest.mark.parametrize(("model", "argv"), COMMANDS, ids=[" ".join(argv) for _, argv in COMMANDS])
+@pytest.mark.parametrize("wrong", [5, "text", [1], [[]], {"id": []}, {"x": {"y": "z"}}, True])
+def test_wrong_types_are_one_line_that_names_the_field(
+    control: Control, api: FakeApi, model: type[WireModel], argv: tuple[str, ...], wrong: object
+) -> None:
+    for field in model.model_fields:
+        api.answers(reply({field: wrong}))
+
+        ran = control(*argv, stdin=b"true")
+
+        assert ran.code == os.EX_PROTOCOL
+        assert ran.out == ""
+        assert f"{field}" in ran.err
+        assert ran.err.count("\n") == 1
+
+
+def filled(model: type[WireModel]) -> dict[str, Any]:
+    """An answer with hostile text wherever text may stand, and two of everything that is a list."""
+    return {name: _hostile(field.annotation) for name, field in model.model_fields.items()}
+
+
+def _hostile(kind: Any) -> Any:
+    """The worst value that the annotation lets in, as it stands in JSON."""
+    arguments = get_args(kind)
+    if get_origin(kind) is Annotated:
+        return _hostile(arguments[0])
+    if get_origin(kind) is tuple:
+        return [_hostile(arguments[0])] * 2
+    if get_origin(kind) is Mapping:
+        return {HOSTILE: _hostile(arguments[1])}
+    if isinstance(kind, type) and issubclass(kind, WireModel):
+        return filled(kind)
+    return {str: HOSTILE, Any: HOSTILE, int: -(2**63), bool: True, datetime | None: "9999-12-31T23:59:59-14:00"}[kind]

@@ -1,0 +1,187 @@
+"""The table of task phases and the decisions of the lease loop."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lattice_agent.state.clock import BootTime
+from lattice_agent.state.journal import Phase, TaskRow
+from lattice_agent.tasks import decide
+from lattice_agent.tasks.decide import Answer, Event, IllegalTransitionError, Lease, Next, PollRhythm
+
+NOW = BootTime("boot-a", 1000.0)
+
+
+def lease(lease_id: str = "lease_2", received: BootTime = NOW) -> Lease:
+    return Lease("task_1", lease_id, "sh", "echo hi", 30, 4096, received)
+
+
+def row(phase: Phase, **changes: object) -> TaskRow:
+    has_result = phase in (Phase.FINISHED, Phase.ACCEPTED, Phase.REFUSED, Phase.REJECTED)
+    base = TaskRow(
+        "task_1",
+        phase,
+        "lease_1",
+        "sh",
+        "echo hi" if phase is Phase.WAITING else None,
+        30,
+        4096,
+        BootTime("boot-a", 900.0),
+        order_no=7,
+        result="{}" if has_result else None,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("phase", [None, *Phase])
+@pytest.mark.parametrize("event", list(Event))
+def test_every_pair_is_a_transition_or_a_named_error(phase: Phase | None, event: Event) -> None:
+    expected = decide.TRANSITIONS.get((phase, event))
+    if expected is None:
+        with pytest.raises(IllegalTransitionError, match=event.name):
+            decide.follow(phase, event)
+    else:
+        assert decide.follow(phase, event) is expected
+
+
+def test_only_a_waiting_task_can_start() -> None:
+    starts = [phase for (phase, event) in decide.TRANSITIONS if event is Event.STARTED]
+    assert starts == [Phase.WAITING]
+
+
+def test_no_way_leads_back_to_waiting_once_started() -> None:
+    reachable, todo = set(), {Phase.RUNNING}
+    while todo:
+        phase = todo.pop()
+        reachable.add(phase)
+        todo |= {to for (at, _), to in decide.TRANSITIONS.items() if at is phase} - reachable
+    assert Phase.WAITING not in reachable
+    assert Phase.GIVEN_UP not in reachable
+
+
+def test_unknown_task_is_queued() -> None:
+    taken, then = decide.take_lease(None, lease())
+    assert (taken.phase, taken.script, then) == (Phase.WAITING, "echo hi", Next.RUN)
+
+
+def test_given_up_before_its_start_is_run() -> None:
+    taken, then = decide.take_lease(row(Phase.GIVEN_UP), lease())
+    assert (taken.phase, taken.script, taken.lease_id, then) == (Phase.WAITING, "echo hi", "lease_2", Next.RUN)
+
+
+@pytest.mark.parametrize("phase", [Phase.WAITING, Phase.RUNNING])
+def test_trap_05_a_task_that_waits_or_runs_adopts_the_new_lease(phase: Phase) -> None:
+    taken, then = decide.take_lease(row(phase), lease())
+    assert (taken.phase, taken.lease_id, taken.since, then) == (phase, "lease_2", NOW, Next.WAIT)
+
+
+@pytest.mark.parametrize("phase", [Phase.FINISHED, Phase.ACCEPTED, Phase.REFUSED, Phase.REJECTED])
+def test_trap_06_a_task_that_has_a_result_is_never_run_again(phase: Phase) -> None:
+    taken, then = decide.take_lease(row(phase), lease())
+    assert (taken.phase, taken.lease_id, taken.result, then) == (Phase.FINISHED, "lease_2", "{}", Next.SEND)
+
+
+def test_a_result_sent_again_does_not_overtake_older_ones() -> None:
+    assert decide.take_lease(row(Phase.REFUSED), lease())[0].order_no == 0
+    assert decide.take_lease(row(Phase.FINISHED), lease())[0].order_no == 7
+
+
+@pytest.mark.parametrize(
+    ("timeout", "age", "expired"),
+    [(30, 330.0, False), (30, 330.5, True), (0, 1200.0, False), (0, 1200.5, True), (-5, 1200.5, True)],
+)
+def test_lease_age(timeout: int, age: float, expired: bool) -> None:
+    now = BootTime("boot-a", 900.0 + age)
+    assert decide.lease_expired(row(Phase.WAITING, timeout_sec=timeout), now) is expired
+
+
+def test_a_lease_of_another_boot_is_expired() -> None:
+    assert decide.lease_expired(row(Phase.WAITING), BootTime("boot-b", 901.0))
+
+
+def test_start_and_finish_forget_the_script() -> None:
+    started = decide.start(row(Phase.WAITING))
+    finished = decide.finish(started, Event.ENDED, '{"x":1}')
+    assert (started.phase, started.script, started.result) == (Phase.RUNNING, None, None)
+    assert (finished.phase, finished.script, finished.result, finished.order_no) == (Phase.FINISHED, None, '{"x":1}', 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "phase"),
+    [
+        (Answer.STORED, Phase.ACCEPTED),
+        (Answer.DEAD_LEASE, Phase.REFUSED),
+        (Answer.UNACCEPTABLE, Phase.REJECTED),
+    ],
+)
+def test_answers(answer: Answer, phase: Phase) -> None:
+    settled = decide.settle(row(Phase.FINISHED), "lease_1", answer, NOW)
+    assert settled is not None
+    assert (settled.phase, settled.result, settled.since) == (phase, "{}", NOW)
+
+
+@pytest.mark.parametrize("answer", [Answer.DEAD_LEASE, Answer.UNACCEPTABLE])
+def test_no_to_an_older_lease_says_nothing_about_the_newer(answer: Answer) -> None:
+    assert decide.settle(row(Phase.FINISHED, lease_id="lease_2"), "lease_1", answer, NOW) is None
+
+
+def test_yes_to_an_older_lease_is_yes() -> None:
+    settled = decide.settle(row(Phase.FINISHED, lease_id="lease_2"), "lease_1", Answer.STORED, NOW)
+    assert settled is not None
+    assert settled.phase is Phase.ACCEPTED
+
+
+@pytest.mark.parametrize("phase", sorted(set(Phase) - {Phase.FINISHED}))
+@pytest.mark.parametrize("answer", list(Answer))
+def test_an_answer_that_comes_too_late_changes_nothing(phase: Phase, answer: Answer) -> None:
+    assert decide.settle(row(phase), "lease_1", answer, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("unsent", "full"),
+    [((0, 0), False), ((1999, 0), False), ((2000, 0), True), ((1, 64 * 1024 * 1024), True)],
+)
+def test_spool_bound(unsent: tuple[int, int], full: bool) -> None:
+    assert decide.spool_full(unsent) is full
+
+
+def test_weak_point_07_poll_rhythm() -> None:
+    rhythm = PollRhythm(idle_s=5, busy_s=1, jitter=0.1)
+
+    def delay(*, got_work: bool, since: float | None, chance: float = 0.5) -> float:
+        return decide.poll_delay(rhythm, got_work=got_work, since_work_s=since, chance=chance)
+
+    assert delay(got_work=True, since=0) == 0
+    assert delay(got_work=False, since=None) == pytest.approx(5)
+    assert delay(got_work=False, since=59) == pytest.approx(1)
+    assert delay(got_work=False, since=61) == pytest.approx(5)
+    assert delay(got_work=False, since=None, chance=0) == pytest.approx(4.5)
+    assert delay(got_work=False, since=None, chance=1) == pytest.approx(5.5)
+
+
+@given(st.lists(st.sampled_from(["lease", "start", "end", "expire", "ok", "403", "400", "decline"]), max_size=30))
+def test_property_a_task_id_starts_at_most_once(story: list[str]) -> None:
+    known: TaskRow | None = None
+    starts = 0
+    leases = 0
+    for step in story:
+        phase = known.phase if known else None
+        if step == "lease":
+            leases += 1
+            known, _ = decide.take_lease(known, lease(f"lease_{leases}"))
+        elif known is None:
+            continue
+        elif step == "start" and phase is Phase.WAITING:
+            known, starts = decide.start(known), starts + 1
+        elif step == "end" and phase is Phase.RUNNING:
+            known = decide.finish(known, Event.ENDED, "{}")
+        elif step == "decline" and phase is Phase.WAITING:
+            known = decide.finish(known, Event.DECLINED, "{}")
+        elif step == "expire" and phase is Phase.WAITING:
+            known = decide.give_up(known, NOW)
+        else:
+            answer = {"ok": Answer.STORED, "403": Answer.DEAD_LEASE, "400": Answer.UNACCEPTABLE}.get(step)
+            known = (answer and decide.settle(known, known.lease_id, answer, NOW)) or known
+        assert starts <= 1
