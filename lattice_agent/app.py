@@ -18,7 +18,6 @@ import shutil
 import signal
 import sys
 import time
-import tomllib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,8 +29,8 @@ from typing import Any, Final, TypeVar
 import trio
 
 from lattice_agent.audit import AuditLog
-from lattice_agent.config import Settings, read_trusted_file
-from lattice_agent.errors import LatticeError, PolicyError
+from lattice_agent.config import Settings, read_policy
+from lattice_agent.errors import LatticeError
 from lattice_agent.exec.host import count_uid_threads, find_interpreters
 from lattice_agent.exec.launch import SpawnerProcess
 from lattice_agent.exec.plan import Plan, Refusal, TaskRequest
@@ -98,12 +97,7 @@ def run(settings: Settings, spawner: SpawnerProcess) -> int:
 
 def load_policy(path: Path | None) -> LocalPolicy:
     """The local policy, or the default without a file. Raises PolicyError."""
-    if path is None:
-        return LocalPolicy()
-    try:
-        return parse_policy(tomllib.loads(read_trusted_file(path).decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PolicyError(f"policy {path}: {error}") from None
+    return LocalPolicy() if path is None else parse_policy(read_policy(path))
 
 
 @contextmanager

@@ -98,13 +98,13 @@ def restart(words: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
 
 
 def _sealed(content: bytes) -> int:
-    """An inheritable descriptor, above the standard three, of a memfd that holds ``content`` for good."""
+    """An inheritable descriptor of a memfd that holds ``content`` for good. ``main`` keeps the standard three taken."""
     memfd = os.memfd_create("lattice-invocation", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with open(memfd, "wb", closefd=True) as file:
+    with open(memfd, "wb", closefd=False) as file:
         file.write(content)
-        file.flush()
-        fcntl.fcntl(memfd, fcntl.F_ADD_SEALS, _SEALS)
-        return fcntl.fcntl(memfd, fcntl.F_DUPFD, 3)
+    fcntl.fcntl(memfd, fcntl.F_ADD_SEALS, _SEALS)
+    os.set_inheritable(memfd, True)
+    return memfd
 
 
 def resume_descriptor(words: Sequence[str]) -> int | None:

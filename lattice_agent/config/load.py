@@ -17,7 +17,6 @@ from lattice_agent.config.options import Option
 from lattice_agent.config.settings import SECTIONS, Settings
 from lattice_agent.config.sources import Plain, Value, from_environment, refine
 from lattice_agent.config.table import CONFIG, OPTIONS
-from lattice_agent.errors import ConfigError
 
 OFFLINE_AFTER_S = 90  # protocol reference, 1.1
 IP_MODES = ("auto", "static", "resolver", "script")
@@ -78,19 +77,16 @@ def _find(
 
 
 def default_state_dir(environ: Mapping[str, str], euid: int) -> Path:
-    """Where state is kept unless told otherwise. Raises ConfigError if there is no home directory to put it in."""
+    """Where state is kept unless told otherwise. Nothing is created, and whether it can be is seen when it is used."""
     from_systemd = environ.get("STATE_DIRECTORY", "").split(":")[0]
     if from_systemd:
         return Path(from_systemd)
-    if euid == 0:
-        return Path("/var/lib/lattice-agent")
-    xdg = environ.get("XDG_STATE_HOME", "")
-    if os.path.isabs(xdg):  # a relative one is to be ignored, by the XDG specification
+    xdg, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
+    if euid != 0 and os.path.isabs(xdg):  # a relative one is to be ignored, by the XDG specification
         return Path(xdg, "lattice-agent")
-    home = environ.get("HOME", "")
-    if not os.path.isabs(home):
-        raise ConfigError("there is no state directory: HOME is not set", hint="set -state-dir")
-    return Path(home, ".local", "state", "lattice-agent")
+    if euid != 0 and os.path.isabs(home):
+        return Path(home, ".local", "state", "lattice-agent")
+    return Path("/var/lib/lattice-agent")
 
 
 def _settle(loaded: Loaded) -> Loaded:

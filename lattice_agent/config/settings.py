@@ -198,8 +198,8 @@ class StateSettings:
     """What the agent keeps on disk."""
 
     dir: Path = derived_path(
-        "State directory. Unset: the first of systemd's STATE_DIRECTORY; /var/lib/lattice-agent as root; "
-        "$XDG_STATE_HOME/lattice-agent; ~/.local/state/lattice-agent.",
+        "State directory. Unset: the first of systemd's STATE_DIRECTORY; as an ordinary user "
+        "$XDG_STATE_HOME/lattice-agent or ~/.local/state/lattice-agent; /var/lib/lattice-agent.",
         flag="state-dir",
         env="LATTICE_STATE_DIR",
     )

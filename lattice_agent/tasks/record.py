@@ -46,7 +46,7 @@ class TaskAudit:
         else:
             fields["level"] = decision.level.value
             fields["interpreter_path"] = decision.interpreter_path
-        await self._write("task.decided", fields)
+        await self._run_sync(self._append_and_sync, "task.decided", fields)
 
     async def outcome(self, task_id: str, outcome: Outcome) -> None:
         """After the end of a run."""
@@ -69,6 +69,11 @@ class TaskAudit:
 
     async def _write(self, event: str, fields: dict[str, Field]) -> None:
         await self._run_sync(self._append, event, fields)
+
+    def _append_and_sync(self, event: str, fields: dict[str, Field]) -> None:
+        # A script that takes the machine down must still be found in the record.
+        self._append(event, fields)
+        self._audit.sync()
 
     def _append(self, event: str, fields: dict[str, Field]) -> None:
         with self._writing:

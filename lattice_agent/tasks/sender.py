@@ -151,7 +151,8 @@ class Sender:
         await self._settle(row, answer.status, _message(answer.body))
 
     async def _send_batch(self, rows: list[TaskRow]) -> None:
-        batch, results = [], []
+        batch: list[TaskRow] = []
+        results: list[TaskResult] = []
         size = 0
         for row in rows:
             result = self._result_of(row)
