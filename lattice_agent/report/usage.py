@@ -1,7 +1,7 @@
 """Reports proxy usage: one collection, one report, in order, never an older one after a newer (protocol 5.5).
 
-A report whose fate is unknown (no answer) is not repeated: the next one carries newer totals of the same counters,
-and the server bills the difference to what it last stored. A 400 is said once until something changes.
+A report whose fate is unknown (no answer, 5xx, 401, 429) is sent again, the same bytes, before a newer one is made:
+if the core restarts meanwhile, the newer one could not bill what the lost one held. Only then comes the next reading.
 """
 
 import logging
@@ -14,6 +14,7 @@ import trio
 
 from lattice_agent.link.line import Line
 from lattice_agent.link.patience import Patience
+from lattice_agent.link.verdict import Kind
 from lattice_agent.wire.base import encode
 from lattice_agent.wire.usage import UsageReport, UsageSnapshot
 
@@ -61,10 +62,17 @@ class UsageService:
         while True:
             snapshot = await self._collector.collect(self._wall_now())
             self._note_source(snapshot)
-            report = UsageReport(node_id=self._node_id, snapshot=snapshot)
-            reply = await self._line.post("/api/agent/proxy-usage", encode(report))
+            await self._deliver(encode(UsageReport(node_id=self._node_id, snapshot=snapshot)), patience)
+            await trio.sleep(self._interval_s * (1 + JITTER * (2 * self._rng.random() - 1)))
+
+    async def _deliver(self, body: bytes, patience: Patience) -> None:
+        """Send until the server has said what becomes of it."""
+        while True:
+            reply = await self._line.post("/api/agent/proxy-usage", body)
             delay = patience.after(reply.verdict, self._rng)
-            await trio.sleep(max(delay, self._interval_s * (1 + JITTER * (2 * self._rng.random() - 1))))
+            if reply.verdict.kind in (Kind.OK, Kind.REFUSED):
+                return
+            await trio.sleep(delay)
 
     def _note_source(self, snapshot: UsageSnapshot) -> None:
         if snapshot.collector_error != self._problem:

@@ -1,5 +1,6 @@
 """Hello and heartbeat in virtual time, against a scripted control plane."""
 
+import copy
 import json
 import random
 from collections.abc import Callable, Mapping
@@ -116,7 +117,7 @@ async def test_hello_and_heartbeat_have_the_recorded_keys(autojump_clock: MockCl
     plane = ScriptedPlane()
     await run_for(1, service(plane))
     bodies = {path: body for _, path, body, _ in plane.seen}
-    recorded = exchange("metrics-first").body
+    recorded = copy.deepcopy(exchange("metrics-first").body)
     # The recorded agent ran sing-box discovery and named its binary; ours leaves the key out as Go does when empty.
     del recorded["agent_runtime"]["singbox_bin"]
     ours = bodies["/api/agent/metrics"]
