@@ -7,6 +7,7 @@ waiting requests are answered, running ones get a few seconds, the store is clos
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 import ssl
@@ -33,8 +34,9 @@ from server_stub.store.sqlite import SqliteStore
 
 _LOG: Final = logging.getLogger("lattice_control")
 _BACKLOG: Final = 1_024
-_CONNECTIONS: Final = 2_048
-"""Connections and requests at once; beyond them uvicorn answers 503."""
+_CONNECTIONS: Final = 16_384
+"""Connections at once, most of them idle agents; beyond them uvicorn answers 503."""
+_OTHER_FILES: Final = 64
 _STOP_SECONDS: Final = 5
 _KEEP_ALIVE_SECONDS: Final = 120
 _PING_SECONDS: Final = 25
@@ -46,6 +48,7 @@ def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. ``SettingsError`` and ``StoreError`` before anything is answered."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    _raise_file_limit()
     with open_listener(settings) as listener:
         store = SqliteStore(settings.db_path, settings.limits)
         try:
@@ -54,6 +57,16 @@ def serve(settings: Settings) -> None:
             run(app, settings, listener, on_stop=app.state.plane.watch.close)
         finally:
             store.close()
+
+
+def _raise_file_limit() -> None:
+    """Each agent keeps a connection open, and the usual soft limit is 1,024 files; the hard one is not touched."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _CONNECTIONS + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def prepare(store: Store, settings: Settings) -> None:

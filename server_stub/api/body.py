@@ -1,5 +1,6 @@
 """Request bodies: bounded in size and time while they arrive, then parsed."""
 
+from contextlib import aclosing
 from typing import Final, TypeVar
 
 import anyio
@@ -28,11 +29,12 @@ async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:
     size = 0
     try:
         with anyio.fail_after(_READ_SECONDS):
-            async for piece in request.stream():
-                size += len(piece)
-                if size > limit:
-                    raise _invalid()
-                pieces.append(piece)
+            async with aclosing(request.stream()) as stream:
+                async for piece in stream:
+                    size += len(piece)
+                    if size > limit:
+                        raise _invalid()
+                    pieces.append(piece)
     except TimeoutError:
         raise Refused(408, f"request body took longer than {_READ_SECONDS:.0f} s") from None
     return b"".join(pieces)

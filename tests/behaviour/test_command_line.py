@@ -128,7 +128,8 @@ def test_weak_point_08_a_public_ip_the_server_would_refuse_does_not_stop_the_sta
 
 
 GO_UNIT = """
-    -server https://control.example/lattice/ -node-id=n1 --interval 1m30s -allow-exec -allow-root-exec=true -no-exec=false
+    -server https://control.example/lattice/ -node-id=n1 --interval 1m30s -allow-exec -allow-root-exec=true
+    -no-exec=false
     -task-cgroup-root auto -task-cgroup-memory-max 268435456 -task-work-root /var/lib/lattice/work -allow-terminal=true
     -terminal-transport stream -ip-mode static -public-ip 192.0.2.1 -wg-port=51820 -ssh-alerts
     -proxy-usage-file /run/u.json -proxy-usage-timeout 1500ms -singbox-discover -log-state-dir /var/lib/lattice/logs

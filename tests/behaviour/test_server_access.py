@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from server_stub.bootstrap import create_operator_token
 from server_stub.config import Limits
 from tests.rigs.server_app import SOURCE, Caller, control_plane, websocket
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 HEARTBEAT = "/api/agent/metrics"
 
 
@@ -66,7 +66,7 @@ async def test_a_caller_without_a_token_is_turned_away_before_its_body_is_read()
         assert answer.status_code == 401
 
 
-async def test_weak_point_07_a_node_has_a_rate_of_its_own() -> None:
+async def test_weak_point_07_a_node_has_a_rate_of_its_own(autojump_clock: MockClock) -> None:
     async with control_plane(Limits(node_rate=1.0, node_burst=3)) as world:
         first, second = await world.node("n1"), await world.node("n2")
         statuses = [(await first.post(HEARTBEAT, {})).status_code for _ in range(5)]
@@ -79,7 +79,7 @@ async def test_weak_point_07_a_node_has_a_rate_of_its_own() -> None:
         assert (await first.post(HEARTBEAT, {})).status_code == 200
 
 
-async def test_an_address_without_a_token_is_limited_and_its_nodes_are_not() -> None:
+async def test_an_address_without_a_token_is_limited_and_its_nodes_are_not(autojump_clock: MockClock) -> None:
     async with control_plane(Limits(address_rate=1.0, address_burst=2)) as world:
         node = await world.node("n1")
         stranger = Caller(world.client, "x" * 43, "n1")
@@ -92,7 +92,7 @@ async def test_an_address_without_a_token_is_limited_and_its_nodes_are_not() -> 
         assert (await stranger.post(HEARTBEAT, {})).status_code == 401
 
 
-async def test_denials_are_audited_at_a_bounded_rate() -> None:
+async def test_denials_are_audited_at_a_bounded_rate(autojump_clock: MockClock) -> None:
     async with control_plane() as world:
         stranger = Caller(world.client, "x" * 43, "n1")
         for _ in range(10):

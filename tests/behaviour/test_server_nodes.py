@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from server_stub.config import Limits
-from tests.rigs.server_app import START, Caller, World, control_plane
+from server_stub.times import text
+from tests.rigs.server_app import Caller, TrioClock, World, control_plane
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 HELLO, HEARTBEAT = "/api/agent/hello", "/api/agent/metrics"
 
 
@@ -17,7 +18,7 @@ async def shown(world: World, node_id: str = "n1") -> dict[str, Any]:
     return node
 
 
-async def test_trap_04_online_for_ninety_seconds_after_hello_or_heartbeat() -> None:
+async def test_trap_04_online_for_ninety_seconds_after_hello_or_heartbeat(autojump_clock: MockClock) -> None:
     async with control_plane() as world:
         node = await world.node("n1")
         assert (await shown(world))["online"] is False
@@ -83,7 +84,7 @@ async def test_hello_and_config_announce_the_extensions() -> None:
         assert (await node.post(HEARTBEAT, {})).json() == {"ok": True}
 
 
-async def test_overrides_come_and_go() -> None:
+async def test_overrides_come_and_go(autojump_clock: MockClock) -> None:
     async with control_plane() as world:
         node = await world.node("n1")
         plain = await config(node)
@@ -98,8 +99,7 @@ async def test_overrides_come_and_go() -> None:
         assert (await world.operator.put("/api/v1/nodes/n1/config", order)).status_code == 200
         changed = await config(node)
         assert changed["debug"]["enabled"] is True
-        stamp = START.isoformat().replace("+00:00", "Z")
-        assert changed["ip_config"]["updated_at"][:16] == stamp[:16]
+        assert changed["ip_config"]["updated_at"] == text(TrioClock().now())
         assert changed["ip_config"]["resolvers"] == ["https://ip.example"]
         await world.operator.put("/api/v1/nodes/n1/config", {})
         assert await config(node) == plain
@@ -129,6 +129,15 @@ async def test_overrides_are_checked(ip_config: dict[str, Any], text: str) -> No
         await world.node("n1")
         answer = await world.operator.put("/api/v1/nodes/n1/config", {"ip_config": ip_config})
         assert (answer.status_code, answer.json()["error"]["message"]) == (400, text)
+
+
+async def test_readiness_is_that_of_the_store() -> None:
+    async with control_plane() as world:
+        assert (await world.client.get("/readyz")).status_code == 200
+        world.store.close()
+        answer = await world.client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json() == {"status": "unavailable", "checks": {"store": "failed", "audit_wal": "failed"}}
 
 
 async def test_events_are_audited() -> None:

@@ -2,14 +2,13 @@
 
 from typing import Any
 
+import httpx
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from server_stub.config import Limits
 from tests.rigs.server_app import Caller, World, control_plane, result_of
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 async def poll(node: Caller, **query: str) -> list[dict[str, Any]]:
@@ -53,10 +52,12 @@ async def test_trap_05_oldest_first_three_a_poll_sixteen_with_the_extension() ->
         assert [lease["id"] for lease in await poll(node)] == created[:3]
         assert [lease["id"] for lease in await poll(node, max="16")] == created[3:19]
         assert [lease["id"] for lease in await poll(node, max="16")] == created[19:]
+        youngest = await world.task("n1")  # behind more living leases than a poll looks at
+        assert [lease["id"] for lease in await poll(node)] == [youngest]
         assert (await node.get("/api/agent/tasks", max="17")).status_code == 400
 
 
-async def test_trap_05_a_dead_lease_is_handed_out_again_and_the_old_id_is_refused() -> None:
+async def test_trap_05_a_dead_lease_is_handed_out_again_and_the_old_id_is_refused(autojump_clock: MockClock) -> None:
     async with control_plane() as world:
         node = await world.node("n1")
         task_id = await world.task("n1", timeout_sec=30)
@@ -73,7 +74,7 @@ async def test_trap_05_a_dead_lease_is_handed_out_again_and_the_old_id_is_refuse
         assert (denied["decision"], denied["reason"], denied["target"]) == ("deny", "invalid task lease", task_id)
 
 
-async def test_trap_06_a_result_is_taken_after_the_lease_has_expired() -> None:
+async def test_trap_06_a_result_is_taken_after_the_lease_has_expired(autojump_clock: MockClock) -> None:
     async with control_plane() as world:
         node = await world.node("n1")
         await world.task("n1")
@@ -95,7 +96,7 @@ async def test_weak_point_02_the_same_result_again_is_stored_once() -> None:
         assert [result["stdout"] for result in shown["results"]] == ["once"]
 
 
-async def test_weak_point_04_lost_after_the_attempt_limit_and_found_again() -> None:
+async def test_weak_point_04_lost_after_the_attempt_limit_and_found_again(autojump_clock: MockClock) -> None:
     async with control_plane() as world:
         node = await world.node("n1")
         task_id = await world.task("n1", timeout_sec=1)
@@ -110,7 +111,7 @@ async def test_weak_point_04_lost_after_the_attempt_limit_and_found_again() -> N
         assert (found["status"], found["reason"], found["results"][0]["stdout"]) == ("finished", "", "at last")
 
 
-async def test_the_attempt_limit_counts_for_each_node() -> None:
+async def test_the_attempt_limit_counts_for_each_node(autojump_clock: MockClock) -> None:
     async with control_plane(Limits(attempt_limit=1)) as world:
         lazy, busy = await world.node("lazy"), await world.node("busy")
         task_id = await world.task("lazy", "busy")
@@ -187,7 +188,7 @@ async def test_waiting_for_the_end_of_a_task(autojump_clock: MockClock) -> None:
         assert trio.current_time() == began
 
 
-async def test_waiting_ends_after_the_time_that_was_asked_for() -> None:
+async def test_waiting_ends_after_the_time_that_was_asked_for(autojump_clock: MockClock) -> None:
     async with control_plane() as world:
         await world.node("n1")
         task_id = await world.task("n1")
@@ -197,7 +198,7 @@ async def test_waiting_ends_after_the_time_that_was_asked_for() -> None:
         assert (await world.operator.get(f"/api/v1/tasks/{task_id}", wait_s="61")).status_code == 400
 
 
-async def test_nobody_waits_beyond_the_bound_or_during_shutdown() -> None:
+async def test_nobody_waits_beyond_the_bound_or_during_shutdown(autojump_clock: MockClock) -> None:
     async with control_plane(Limits(waiters=0)) as world:
         await world.node("n1")
         task_id = await world.task("n1")
@@ -310,10 +311,10 @@ async def test_a_lease_survives_a_restart_disabling_and_rotation(tmp_path: Any) 
         assert await report(Caller(world.client, token, "n1"), lease) == 200
 
 
-async def test_trap_05_a_task_that_was_reported_is_never_handed_out_again() -> None:
+async def test_trap_05_a_task_that_was_reported_is_never_handed_out_again(autojump_clock: MockClock) -> None:
     """The reference forgets results beyond its newest 2,000 and hands such a task out again; we forget whole ended
     tasks only."""
-    async with control_plane(Limits(ended_targets=1)) as world:
+    async with control_plane(Limits(ended_targets=1, node_burst=1_000)) as world:
         first = await world.node("n1")
         await world.node("n2")
         waiting = await world.task("n1", "n2")
@@ -330,31 +331,43 @@ async def test_trap_05_a_task_that_was_reported_is_never_handed_out_again() -> N
         assert len(answer.json()["tasks"]) < 70
 
 
+class Body(httpx.AsyncByteStream):
+    """Pieces of a request body as they are asked for; ``None`` for a piece that never comes."""
+
+    def __init__(self, piece: bytes, count: int | None) -> None:
+        self.sent = 0
+        self._piece, self._count = piece, count
+
+    def __aiter__(self) -> "Body":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self.sent and self._count is None:
+            await trio.sleep_forever()
+        if self.sent == self._count:
+            raise StopAsyncIteration
+        self.sent += 1
+        return self._piece
+
+
+async def post_body(node: Caller, body: Body) -> httpx.Response:
+    headers = {"authorization": f"Bearer {node.token}"}
+    url = "http://control/api/agent/task-result"
+    return await node.client.send(httpx.Request("POST", url, headers=headers, stream=body))
+
+
 async def test_trap_07_a_body_over_the_limit_is_refused_while_it_arrives() -> None:
-    async def endless() -> Any:
-        for _ in range(1_000):
-            sent.append(None)
-            yield b"x" * 65_536
-
-    sent: list[None] = []
+    body = Body(b"x" * 65_536, 1_000)
     async with control_plane() as world:
-        node = await world.node("n1")
-        headers = {"authorization": f"Bearer {node.token}"}
-        answer = await world.client.post("/api/agent/task-result", content=endless(), headers=headers)
+        answer = await post_body(await world.node("n1"), body)
         assert (answer.status_code, answer.json()["error"]["message"]) == (400, "invalid request body")
-        assert len(sent) <= 20
+        assert body.sent == 17  # the first piece beyond 1 MiB
 
 
-async def test_a_body_that_does_not_come_is_given_up() -> None:
-    async def stuck() -> Any:
-        yield b"{"
-        await trio.sleep_forever()
-
+async def test_a_body_that_does_not_come_is_given_up(autojump_clock: MockClock) -> None:
     async with control_plane() as world:
-        node = await world.node("n1")
-        headers = {"authorization": f"Bearer {node.token}"}
-        answer = await world.client.post("/api/agent/task-result", content=stuck(), headers=headers)
-        assert answer.status_code == 408
+        answer = await post_body(await world.node("n1"), Body(b"{", None))
+        assert (answer.status_code, trio.current_time()) == (408, 30)
 
 
 async def test_a_storage_fault_is_a_500_without_details(monkeypatch: pytest.MonkeyPatch) -> None:

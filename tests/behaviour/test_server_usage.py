@@ -2,11 +2,7 @@
 
 from typing import Any
 
-import pytest
-
 from tests.rigs.server_app import Caller, World, control_plane
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 async def counted(world: World, *node_ids: str) -> list[Caller]:

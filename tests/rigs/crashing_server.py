@@ -58,7 +58,7 @@ class ArmedByResults:
                 await send(message)
                 return
             body = message["body"]
-            await send(message | {"body": body[: len(body) // 2], "more_body": True})
+            await send({**message, "body": body[: len(body) // 2], "more_body": True})
             await asyncio.sleep(0.01)  # the event loop writes what it was given
             die()
 

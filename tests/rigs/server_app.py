@@ -1,6 +1,6 @@
 """The control plane in this process: the real application and store under trio, without sockets and threads."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -104,7 +104,7 @@ def result_of(lease: dict[str, Any], **fields: object) -> dict[str, Any]:
     return {"result": {"task_id": lease["id"], "lease_id": lease["lease_id"], **blank, **fields}}
 
 
-Message = dict[str, Any]
+Message = MutableMapping[str, Any]
 
 
 async def websocket(

@@ -1,6 +1,7 @@
 """Which leases are granted (protocol reference 2.3); and over the store: never two alive for one target."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -99,7 +100,10 @@ class Fleet(RuleBasedStateMachine):
         self.leases: dict[tuple[str, str], list[tuple[str, datetime]]] = {}
         self.reported: set[tuple[str, str]] = set()
         for node_id in self.NODES:
-            self.store.write(lambda t, n=node_id: add_node(t, "op", n, "", f"token of {n}", self.now, 10))
+            token = f"token of {node_id}"
+            self.store.write(
+                partial(add_node, actor="op", node_id=node_id, name="", token=token, now=self.now, max_nodes=10)
+            )
 
     @rule(nodes=st.sampled_from([("n1",), ("n2",), ("n1", "n2")]), timeout=st.sampled_from([1, 600]))
     def create(self, nodes: tuple[str, ...], timeout: int) -> None:

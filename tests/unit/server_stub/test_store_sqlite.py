@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_a_fault_of_the_database_is_a_store_error_and_rolled_back() -> None:
         tables.audit.append(AuditEvent(NOW, "op", "x"))
         tables.nodes.add(tables.nodes.all()[0], b"other")
 
-    with pytest.raises(StoreError, match="UNIQUE constraint failed: node.id"):
+    with pytest.raises(StoreError, match=r"UNIQUE constraint failed: node\.id"):
         store.write(twice)
     assert store.read(lambda tables: tables.audit.newest(action="x", node_id=None, limit=1)) == []
     store.close()
@@ -95,7 +96,7 @@ def test_credentials_follow_the_commit() -> None:
     assert credential is not None
     assert credential.disabled
     for name in ("a", "b"):
-        store.write(lambda tables, name=name: add_operator(tables, "x", name, f"token {name}", NOW))
+        store.write(partial(add_operator, actor="x", name=name, token=f"token {name}", now=NOW))
     assert store.operator_of(token_digest("token a")) == "a"
     store.write(lambda tables: revoke_operator(tables, "x", "a", NOW))
     assert store.operator_of(token_digest("token a")) is None
@@ -170,7 +171,7 @@ def test_the_first_token_is_written_once(path: str, tmp_path: Path) -> None:
 
 def test_a_token_file_that_cannot_be_written_makes_no_operator(path: str, tmp_path: Path) -> None:
     store = SqliteStore(path)
-    with pytest.raises(SettingsError, match="init token file .*: No such file or directory"):
+    with pytest.raises(SettingsError, match=r"init token file .*: No such file or directory"):
         write_init_token(store, str(tmp_path / "missing" / "token"))
     assert store.read(lambda tables: tables.operators.all()) == []
     create_operator_token(store, "op")

@@ -1,0 +1,346 @@
+"""A control plane, agents and their tasks as real processes on loopback.
+
+    with control_plane(place) as plane:
+        site = Site(place, plane.url, plane.add_node())
+        with site.agent() as agent:
+            plane.result(plane.create(site.node, site.script("echo done")))
+
+Scripts made by ``Site.script`` append a line to a file when they start: the file system counts the starts.
+"""
+
+import os
+import secrets
+import select
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from server_stub.bootstrap import create_operator_token
+from server_stub.store.sqlite import SqliteStore
+from tests.hostile.rig import alive, children_of, processes_of
+from tests.rigs import steering, steered_server
+from tests.rigs.crashing_agent import Point
+from tests.rigs.server_process import started
+from tests.rigs.steering import Steering
+
+COMMAND = Path(sys.executable).with_name("lattice-agent")
+CRASHING = Path(__file__).with_name("crashing_agent.py")
+LIMIT_S = 20.0
+"""No single step of these tests takes this long; one that hangs is ended here."""
+LEASE_DIES_S = 400.0
+"""More than the 30 s of these tasks and the 300 s that the control plane allows on top."""
+LOOK_S = 0.005
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    """The first true value of the condition. Looks, because processes and files of others send no events."""
+    deadline = time.monotonic() + LIMIT_S
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {LIMIT_S:.0f} s for {what}")
+        time.sleep(LOOK_S)
+    return found
+
+
+# --- the control plane ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Node:
+    """A registered node."""
+
+    id: str
+    token: str
+
+
+class Plane:
+    """The operator's side of a control plane that runs at ``url``."""
+
+    def __init__(self, url: str, api: httpx.Client, database: Path, steering_file: Path) -> None:
+        self.url = url
+        self.database = database
+        self.steering_file = steering_file
+        self._api = api
+
+    def add_node(self) -> Node:
+        node_id = f"node-{secrets.token_hex(6)}"
+        return Node(node_id, self._post("/api/v1/nodes", id=node_id)["token"])
+
+    def node(self, node: Node) -> dict[str, Any]:
+        """What the control plane knows of it."""
+        found: dict[str, Any] = self._get(f"/api/v1/nodes/{node.id}")["node"]
+        return found
+
+    def create(self, node: Node, script: str, interpreter: str = "sh", **limits: int) -> str:
+        """A task's id."""
+        order = {"node": node.id, "interpreter": interpreter, "script": script, **limits}
+        return str(self._post("/api/v1/tasks", **order)["task"]["id"])
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._get(f"/api/v1/tasks/{task_id}")["task"]
+        return found
+
+    def result(self, task_id: str) -> dict[str, Any]:
+        """The one result of a task, once it is there; told by the control plane, without looking again and again."""
+        found = self._get(f"/api/v1/tasks/{task_id}", wait_s=int(LIMIT_S))["task"]
+        assert len(found["results"]) == 1, f"the task is {found['status']} and has {len(found['results'])} results"
+        result: dict[str, Any] = found["results"][0]
+        return result
+
+    def stored(self, node: Node) -> Counter[str]:
+        """How often a result of each task was accepted as new."""
+        events = self._get("/api/v1/audit", action="task.result", node=node.id, limit=1000)["events"]
+        fresh = (event for event in events if event["decision"] == "allow" and "again" not in event["reason"])
+        return Counter(event["target"] for event in fresh)
+
+    def stop_fleet(self, stop: bool) -> None:
+        """The kill switch."""
+        self._post("/api/v1/kill-switch", enabled=stop)
+
+    def let_leases_die(self) -> None:
+        """Moves the clock of the control plane, and of agents that follow it, beyond the life of every lease."""
+        self.steer(ahead_s=steering.read(self.steering_file).ahead_s + LEASE_DIES_S)
+
+    def steer(self, **changes: Any) -> None:
+        """Changes single fields of ``Steering``."""
+        steering.write(self.steering_file, replace(steering.read(self.steering_file), **changes))
+
+    def _get(self, path: str, **query: Any) -> Any:
+        return self._api.get(path, params=query).raise_for_status().json()
+
+    def _post(self, path: str, **order: Any) -> Any:
+        return self._api.post(path, json=order).raise_for_status().json()
+
+
+@contextmanager
+def control_plane(place: Path, *, wire: str = steered_server.EXTENDED, port: int = 0) -> Iterator[Plane]:
+    """A steered control plane with its files in ``place``; killed at the end."""
+    database, file = place / "control.db", place / "steering.json"
+    operator = register_operator(database)
+    steering.write(file, Steering())
+    module = [sys.executable, "-m", "tests.rigs.steered_server"]
+    with started([*module, str(database), str(file), wire, str(port)]) as running:
+        with operating(running.url, operator, database, file) as plane:
+            yield plane
+
+
+def register_operator(database: Path) -> str:
+    """The token of a first operator in a database that is not served yet."""
+    with closing(SqliteStore(str(database))) as store:
+        return create_operator_token(store, "op")
+
+
+@contextmanager
+def operating(url: str, token: str, database: Path, steering_file: Path | None = None) -> Iterator[Plane]:
+    """The operator's side of any running control plane."""
+    headers = {"authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=2 * LIMIT_S) as api:
+        yield Plane(url, api, database, steering_file or database.with_suffix(".steering"))
+
+
+# --- the agent -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class RunningAgent:
+    """One life of the agent. ``process.pid`` stays the same through its restart."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    spawner: int
+    _spawner_end: int
+    """A pidfd: a process id may be given to another process, this descriptor may not."""
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_log(self, text: str) -> None:
+        """Until the log holds the text."""
+        wait_until(lambda: text in self.log_text(), f"{text!r} in the agent's log")
+
+    def stop(self) -> int:
+        """SIGTERM once it is up (before that the signal just ends it); the exit code."""
+        self.wait_log('"ready"')
+        self.process.terminate()
+        return self.process.wait(LIMIT_S)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait(LIMIT_S)
+
+    def wait_killed(self) -> None:
+        """Until the agent has died of a SIGKILL."""
+        code = self.process.wait(LIMIT_S)
+        assert code == -signal.SIGKILL, f"the agent ended with {code}:\n{self.log_text()}"
+
+    def wait_spawner_gone(self) -> None:
+        """Whatever became of the agent, its spawner follows."""
+        readable, _, _ = select.select([self._spawner_end], [], [], LIMIT_S)
+        assert readable, f"spawner {self.spawner} outlives its agent"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A line that a script wrote when it started."""
+
+    task_id: str
+    pid: int
+    supervisor: int
+
+
+@dataclass
+class Site:
+    """The machine's side of a node: everything that its agents leave on disk, from life to life."""
+
+    place: Path
+    server: str
+    """URL that the agents are given."""
+    node: Node
+    prefix: Sequence[str | Path] = ()
+    """Put before the command; changes the user."""
+    flags: Sequence[str] = ()
+    _lives: int = 0
+    _tasks: set[str] = field(default_factory=set)
+
+    @property
+    def work(self) -> Path:
+        return self.place / "work"
+
+    @property
+    def state(self) -> Path:
+        return self.place / "state"
+
+    def command(self, *flags: str) -> list[str | Path]:
+        """The agent's words, with the token in a file and short periods; later flags win."""
+        token = self.place / "token"
+        if not token.exists():
+            token.touch(mode=0o600)
+            token.write_text(self.node.token)
+        words = ["-server", self.server, "-node-id", self.node.id, "--token-file", str(token), "-allow-exec=true"]
+        if os.geteuid() == 0 and not self.prefix:
+            words += ["-allow-root-exec=true"]
+        words += ["--state-dir", str(self.state), "-task-work-root", str(self.work)]
+        words += ["--poll-interval", "0.1s", "--poll-interval-busy", "0.1s", "-interval", "1s"]
+        return [*words, *self.flags, *flags]
+
+    @contextmanager
+    def agent(
+        self, *flags: str, steered_by: Plane | None = None, die_at: Point | None = None
+    ) -> Iterator[RunningAgent]:
+        """A life of the agent, from the moment it has its spawner; what is left of it at the end is killed."""
+        program: list[str | Path] = [COMMAND]
+        if steered_by is not None:
+            program = [sys.executable, "-I", CRASHING, steered_by.steering_file, str(die_at or "")]
+        with self.process([*self.prefix, *program, *self.command(*flags)]) as running:
+            yield running
+
+    @contextmanager
+    def process(self, command: Sequence[str | Path], **environment: str) -> Iterator[RunningAgent]:
+        """Any command that becomes an agent."""
+        self._lives += 1
+        log = self.place / f"agent-{self._lives}.log"
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("LATTICE_")}
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output, env=environ | environment, cwd="/")
+        try:
+            spawner = _spawner_of(process, log)
+            with closing_descriptor(os.pidfd_open(spawner)) as spawner_end:
+                agent = RunningAgent(process, log, spawner, spawner_end)
+                yield agent
+                agent.kill()
+                agent.wait_spawner_gone()
+        finally:
+            process.kill()
+            process.wait(LIMIT_S)
+
+    def script(self, body: str = "") -> str:
+        """A script that says that it has started, and then does what ``body`` says."""
+        return f'echo "$LATTICE_TASK_ID $$ $PPID" >> {shlex.quote(str(self.place / "starts"))}\n{body}\n'
+
+    def gate(self, name: str) -> "Gate":
+        """Something that a script waits for."""
+        return Gate(self.place / f"gate-{name}")
+
+    def starts(self) -> list[Start]:
+        """Every start there has been."""
+        try:
+            lines = (self.place / "starts").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [Start(task_id, int(pid), int(supervisor)) for task_id, pid, supervisor in map(str.split, lines)]
+
+    def wait_starts(self, count: int) -> list[Start]:
+        """Until so many scripts have started."""
+        wait_until(lambda: len(self.starts()) >= count, f"{count} starts")
+        return self.starts()
+
+    def started_once_at_most(self) -> bool:
+        return max(Counter(start.task_id for start in self.starts()).values(), default=0) <= 1
+
+    def phases(self) -> Counter[str]:
+        """How many tasks the journal holds in each phase."""
+        with closing(sqlite3.connect(self.state / "state.db")) as journal:
+            return Counter(dict(journal.execute("SELECT phase, count(*) FROM task GROUP BY phase")))
+
+    def wait_phase(self, phase: str, count: int) -> None:
+        wait_until(lambda: self.phases()[phase] == count, f"{count} tasks {phase}")
+
+    def wait_tasks_gone(self) -> None:
+        """Until no process of any task that started here is alive, nor a supervisor of one."""
+        for start in self.starts():
+            wait_until(lambda start=start: not processes_of(start.task_id), f"the end of {start}")
+            wait_until(lambda start=start: not _is_supervisor(start.supervisor), f"the supervisor's end of {start}")
+
+    def work_directories(self) -> list[str]:
+        return [path.name for path in self.work.iterdir()] if self.work.exists() else []
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Closed until it is opened."""
+
+    path: Path
+
+    @property
+    def wait(self) -> str:
+        """Shell code that waits for it."""
+        return f"while [ ! -e {shlex.quote(str(self.path))} ]; do sleep 0.01; done"
+
+    def open(self) -> None:
+        self.path.touch()
+
+
+def _spawner_of(process: "subprocess.Popen[bytes]", log: Path) -> int:
+    def look() -> list[int]:
+        assert process.poll() is None, f"the agent ended with {process.returncode}:\n{log.read_text()}"
+        return children_of(process.pid)
+
+    (spawner,) = wait_until(look, "the agent's spawner")
+    return int(spawner)
+
+
+def _is_supervisor(pid: int) -> bool:
+    try:
+        return alive(pid) and Path(f"/proc/{pid}/comm").read_text() == "lattice-run\n"
+    except OSError:
+        return False
+
+
+@contextmanager
+def closing_descriptor(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
