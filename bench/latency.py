@@ -1,6 +1,6 @@
 """How long a task takes from its creation to its visible result, and how many no-op tasks pass in a second.
 
-    python bench/latency.py [--json] [--samples 40] [--tasks 600] [--slots 8]
+    python bench/latency.py [--json] [--samples 40] [--tasks 600] [--slots 16]
 
 Latency: polling is fixed at one second and creations are spread evenly over the phase of the poll, so half a second
 of the median is the poll itself; beside it stands the rest: total minus the time from creation to lease, as the
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--samples", type=int, default=40)
     parser.add_argument("--tasks", type=int, default=600)
-    parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("--slots", type=int, default=16)
     options = parser.parse_args()
     totals, rests = latency(options.samples)
     batched = throughput(options.tasks, options.slots, batches=True)

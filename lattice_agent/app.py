@@ -29,7 +29,7 @@ from typing import Any, Final, TypeVar
 import trio
 
 from lattice_agent.audit import AuditLog
-from lattice_agent.config import Settings, read_policy
+from lattice_agent.config import ControlPlaneSettings, Settings, read_policy
 from lattice_agent.errors import LatticeError
 from lattice_agent.exec.host import count_uid_threads, find_interpreters
 from lattice_agent.exec.launch import SpawnerProcess
@@ -341,8 +341,16 @@ def _decide(settings: Settings, policy: LocalPolicy, request: TaskRequest) -> Pl
         agent_bin=agent_command(),
         work_root=_text(settings.exec.work_root),
         uid_threads=None if uid == 0 else count_uid_threads(uid),  # RLIMIT_NPROC does not bind root
+        agent_environment=_selfcheck_environment(settings.control_plane),
     )
     return decide(request, policy, host)
+
+
+def _selfcheck_environment(plane: ControlPlaneSettings) -> tuple[tuple[str, str], ...]:
+    """Server-made firewall scripts run the self-check inside a task; it must trust what the agent trusts."""
+    ca_file = (("LATTICE_CA_FILE", str(plane.ca_file)),) if plane.ca_file is not None else ()
+    pins = (("LATTICE_PIN_SHA256", ",".join(plane.pins)),) if plane.pins else ()
+    return (*ca_file, *pins)
 
 
 def agent_command() -> str:

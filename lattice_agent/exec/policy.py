@@ -91,6 +91,8 @@ class HostState:
     work_root: str | None
     uid_threads: int | None
     """Threads of this uid now; None if they could not be counted."""
+    agent_environment: tuple[tuple[str, str], ...] = ()
+    """What the one-shot modes of ``agent_bin`` need to know inside a task, such as the file of a private CA."""
 
 
 def decide(request: TaskRequest, policy: LocalPolicy, host: HostState) -> Plan | Refusal:
@@ -165,6 +167,7 @@ def _environment(request: TaskRequest, host: HostState) -> tuple[tuple[str, str]
         ("LATTICE_TASK_ID", request.task_id),
         ("LATTICE_TASK_LEASE_ID", request.lease_id),
         ("LATTICE_AGENT_BIN", host.agent_bin),
+        *host.agent_environment,
     )
 
 
