@@ -1,15 +1,4 @@
-"""The composition root: settings in, services out, and the order in which they start and stop.
-
-The tree of tasks, outermost first; it is torn down from the inside out, each ring with a deadline of its own:
-
-    connection, state.db, audit                held by ``run``
-    +- heartbeat, config, addresses, usage,    until the very end: the node stays online while it drains
-    |  result sender, journal tidying
-    |  +- task runs                            drain: may finish for ``drain_s``, then end as interrupted
-    |  |  +- task intake                       ends first, at the signal
-
-After the runs have ended the sender gets DELIVER_S to bring out what it can; the rest is in the journal.
-"""
+"""The composition root: settings in, services out; the only place that knows every concrete class."""
 
 import logging
 import os
@@ -18,13 +7,12 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import trio
 
@@ -37,6 +25,7 @@ from lattice_agent.exec.plan import Plan, Refusal, TaskRequest
 from lattice_agent.exec.policy import HostState, LocalPolicy, decide
 from lattice_agent.exec.policy_file import parse_policy
 from lattice_agent.exec.runner import Runner, open_runner
+from lattice_agent.exec.supervision import LingerEnd
 from lattice_agent.exec.workdir import check_work_root, cleanup_leftovers
 from lattice_agent.facts.address_plan import AddressFlags, AddressPlan
 from lattice_agent.facts.addresses import AddressPair
@@ -44,6 +33,7 @@ from lattice_agent.facts.host import collect_host_facts
 from lattice_agent.facts.interfaces import read_internal_addresses
 from lattice_agent.facts.metrics import MetricsSampler
 from lattice_agent.facts.wireguard import WireGuard, checked_wireguard
+from lattice_agent.lifecycle import Agent
 from lattice_agent.link.client import ControlPlane
 from lattice_agent.link.features import Features
 from lattice_agent.link.health import LinkHealth
@@ -57,7 +47,7 @@ from lattice_agent.state.clock import boot_time
 from lattice_agent.state.commit import GroupCommit
 from lattice_agent.state.db import StateDirectory
 from lattice_agent.state.journal import Journal
-from lattice_agent.supervisor import Service, supervise
+from lattice_agent.supervisor import Service
 from lattice_agent.tasks.decide import PollRhythm
 from lattice_agent.tasks.intake import Intake
 from lattice_agent.tasks.local_script import LocalScript
@@ -71,13 +61,9 @@ from lattice_agent.wire.runtime import AgentRuntime
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 BASE_RATE: Final = 5.0
 BATCH_RATE: Final = 40.0
 """Requests a second: half of what an unmodified server grants one address; more where batches are announced."""
-DELIVER_S: Final = 5.0
-"""For results at shutdown; what is not delivered stays in the journal."""
 
 
 def run(settings: Settings, spawner: SpawnerProcess) -> int:
@@ -135,58 +121,16 @@ async def _main(
     )
     async with ControlPlane(link, settings.agent.token) as control_plane:
         record = TaskAudit(audit, plane.base_url, trio.to_thread.run_sync)
-        async with open_runner(spawner, on_linger_end=record.lingered) as runner:
-            agent = _compose(settings, policy, control_plane, runner, state, record)
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                await agent.live(signals.__anext__)
+        async with trio.open_nursery() as records:
+
+            def on_linger_end(over: LingerEnd) -> None:
+                records.start_soon(record.lingered, over)
+
+            async with open_runner(spawner, on_linger_end=on_linger_end) as runner:
+                agent = _compose(settings, policy, control_plane, runner, state, record)
+                with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                    await agent.live(signals.__anext__)
     return os.EX_OK
-
-
-@dataclass(frozen=True)
-class Agent:
-    """The composed services; ``live`` runs them until the stop comes."""
-
-    reports: tuple[Service, ...]
-    sender: Sender
-    runs: Runs
-    intake: Intake
-    drain_s: float
-
-    async def live(self, stop: Callable[[], Awaitable[object]]) -> None:
-        """Run everything; when ``stop()`` returns, wind down from the inside out."""
-        async with trio.open_nursery() as outer:
-            for service in (*self.reports, self.sender):
-                await outer.start(partial(supervise, service))
-            await self.runs.recover()
-            async with trio.open_nursery() as inner:
-                intake_scope = trio.CancelScope()
-                runs_ended = trio.Event()
-                inner.start_soon(self._run_tasks, runs_ended)
-                inner.start_soon(self._take_tasks, intake_scope)
-                log.info("ready")
-                await stop()
-                log.info("stopping: no new tasks, running ones have %.0f s", self.drain_s)
-                intake_scope.cancel()
-                await self._drain(runs_ended)
-            with trio.move_on_after(DELIVER_S):
-                await self.sender.caught_up()
-            outer.cancel_scope.cancel()
-
-    async def _run_tasks(self, ended: trio.Event) -> None:
-        await supervise(self.runs)
-        ended.set()
-
-    async def _take_tasks(self, scope: trio.CancelScope) -> None:
-        with scope:
-            await supervise(self.intake)
-
-    async def _drain(self, ended: trio.Event) -> None:
-        self.runs.drain()
-        with trio.move_on_after(self.drain_s):
-            await ended.wait()
-        if not ended.is_set():
-            self.runs.interrupt()
-        await ended.wait()
 
 
 def _compose(
@@ -202,7 +146,7 @@ def _compose(
     features = Features()
     features.on_change(partial(_set_rate, control_plane, features))
     line = Line(control_plane, LinkHealth())
-    commit = GroupCommit(state.connection, state.path, _in_state_thread())
+    commit = GroupCommit(state.connection, state.path, _in_own_thread())
     spool = Spool(Journal(state.connection, settings.control_plane.base_url, node_id), commit)
     decider = partial(_decide, settings, policy)
     sender = Sender(line, spool, features, node_id=node_id, now=boot_time, rng=rng)
@@ -239,7 +183,7 @@ def _reports(
         internal=read_internal_addresses,
         ask=_ask_resolvers,
         run_script=script.output,
-        run_sync=_abandonable,
+        run_sync=_in_own_thread(abandon_on_cancel=True),
     )
     heartbeat = _heartbeat(settings, line, features, rng, addresses, wireguard)
     config = ConfigService(
@@ -269,7 +213,7 @@ def _heartbeat(
         node_id=settings.agent.node_id,
         interval_s=settings.report.interval_s,
         sample=sample,
-        run_sync=_abandonable,
+        run_sync=_in_own_thread(abandon_on_cancel=True),
         addresses=addresses.current,
         runtime=partial(_runtime, settings),
         wireguard=wireguard,
@@ -374,14 +318,12 @@ def _set_rate(control_plane: ControlPlane, features: Features) -> None:
     control_plane.set_rate(BATCH_RATE if features.has(BATCH_RESULTS) else BASE_RATE)
 
 
-def _in_state_thread() -> Any:
-    """A thread of its own for state.db, so that nothing else can keep it waiting."""
-    return partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(1))
+def _in_own_thread(*, abandon_on_cancel: bool = False) -> Any:
+    """A runner with one thread that nobody else can keep busy.
 
-
-async def _abandonable(fn: Callable[[], T]) -> T:
-    """In a thread that may be left behind: a read of a hung file system cannot be stopped."""
-    return await trio.to_thread.run_sync(fn, abandon_on_cancel=True)
+    With ``abandon_on_cancel`` a read of a hung file system is left behind, and no second one starts while it hangs.
+    """
+    return partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(1), abandon_on_cancel=abandon_on_cancel)
 
 
 def _text(path: Path | None) -> str | None:

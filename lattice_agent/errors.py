@@ -117,4 +117,4 @@ class NftError(LatticeError):
 class ServiceFailedError(LatticeError):
     """A service of the agent keeps crashing."""
 
-    exit_code = os.EX_SOFTWARE
+    exit_code = os.EX_UNAVAILABLE

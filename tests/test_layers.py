@@ -25,9 +25,10 @@ LAYERS: dict[str, set[str]] = {
     "lattice_agent.supervisor": {"errors"},
     "lattice_agent.report": {"errors", "link", "facts", "usage", "state", "wire"},
     "lattice_agent.tasks": {"errors", "link", "exec", "state", "wire", "audit"},
+    "lattice_agent.lifecycle": {"errors", "supervisor", "tasks"},
     "lattice_agent.app": {
         "errors", "secret", "config", "state", "link", "exec", "facts", "usage", "report", "tasks", "audit",
-        "supervisor", "wire",
+        "supervisor", "lifecycle", "wire",
     },
     "lattice_agent.cli": {"errors", "secret", "config", "logs", "link", "nft", "exec", "app"},
     "lattice_agent.__main__": {"cli"},

@@ -32,6 +32,11 @@ class Line:
         self._plane = plane
         self._health = health
 
+    @property
+    def last_ok_s(self) -> float | None:
+        """trio time of the last exchange that went well, on any path; None before the first."""
+        return self._health.last_ok_s
+
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Reply:
         """One GET, noted in the link's health."""
         try:

@@ -26,3 +26,8 @@ class Patience:
             return 0.0
         backoff = self._unauthorized if verdict.kind is Kind.UNAUTHORIZED else self._trouble
         return backoff.failed(rng, verdict.retry_after_s)
+
+
+def spread(period_s: float, share: float, rng: random.Random) -> float:
+    """``period_s`` give or take ``share`` of it, so that a fleet that started together does not stay in step."""
+    return rng.uniform(period_s * (1 - share), period_s * (1 + share))

@@ -25,6 +25,7 @@ from lattice_agent.wire.hello import Addresses
 
 log = logging.getLogger(__name__)
 
+INTERNAL_DEADLINE_S: Final = 5.0
 SAID_LIMIT: Final = 200
 """Different sentences that are logged, each once; a server that invents ever new problems is not worth more lines."""
 
@@ -56,6 +57,7 @@ class AddressService:
         self._run_script = run_script
         self._run_sync = run_sync
         self._plan = plan_addresses(flags, None)
+        self._carried_out = self._plan
         self._changed = trio.Event()
         self._said: set[str] = set()
         self._current = Addresses(
@@ -84,12 +86,28 @@ class AddressService:
 
     async def _probe(self, plan: AddressPlan) -> None:
         self._say(plan.problems)
-        internal = await self._run_sync(self._internal)
-        self._set(internal_ip=internal.v4, internal_ipv6=internal.v6)
+        await self._look_inside()
+        if plan is not self._carried_out:
+            self._carried_out = plan
+            self._set(public_ip=plan.public_ip, public_ipv6=plan.public_ipv6)
         found = await self._find(plan)
-        # A failed probe keeps what was known; a changed plan makes this answer stale.
-        if found is not None and plan is self._plan:
-            self._set(public_ip=plan.public_ip or found.v4, public_ipv6=plan.public_ipv6 or found.v6)
+        if found is None or plan is not self._plan:  # a changed plan makes this answer stale
+            return
+        # A probe that finds nothing keeps what the last one found.
+        known = self._current
+        self._set(
+            public_ip=plan.public_ip or found.v4 or known.public_ip,
+            public_ipv6=plan.public_ipv6 or found.v6 or known.public_ipv6,
+        )
+
+    async def _look_inside(self) -> None:
+        with trio.move_on_after(INTERNAL_DEADLINE_S):
+            try:
+                internal = await self._run_sync(self._internal)
+            except OSError as error:
+                self._say((f"internal addresses cannot be read: {error}",))
+                return
+            self._set(internal_ip=internal.v4, internal_ipv6=internal.v6)
 
     async def _find(self, plan: AddressPlan) -> AddressPair | None:
         if plan.script:

@@ -10,7 +10,7 @@ import trio
 from lattice_agent.link.announced import announced_features
 from lattice_agent.link.features import Features
 from lattice_agent.link.line import Line
-from lattice_agent.link.patience import Patience
+from lattice_agent.link.patience import Patience, spread
 from lattice_agent.wire.base import WireError, decode_json, parse
 from lattice_agent.wire.config import AgentConfig, IpConfig
 
@@ -50,17 +50,17 @@ class ConfigService:
             delay = patience.after(reply.verdict, self._rng)
             if reply.ok and reply.answer is not None:
                 self._apply(reply.answer.body)
-            jitter = 1 + JITTER * (2 * self._rng.random() - 1)
-            await trio.sleep(max(delay, self._interval_s * jitter))
+            await trio.sleep(max(delay, spread(self._interval_s, JITTER, self._rng)))
 
     def _apply(self, body: bytes) -> None:
         try:
             value = decode_json(body)
+            # First: whatever else is in the answer, extensions are used only while they are announced.
+            self._features.announced(announced_features(value))
             config = parse(AgentConfig, value)
         except WireError as error:
             log.warning("the server's configuration is not understood and ignored: %s", error)
             return
-        self._features.announced(announced_features(value))
         self._on_ip_config(config.ip_config)
         self._not_built("debug collection", wanted=config.debug.collect)
         self._not_built("terminal transport override", wanted=bool(config.terminal_transport))

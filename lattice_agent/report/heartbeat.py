@@ -2,7 +2,8 @@
 
 The heartbeat has its own connection lane and its own task: nothing that a script or another report does delays it.
 Hello is retried in parallel and never fatal; the heartbeat does not wait for it. Facts are sampled in a thread with
-a deadline: a file system that hangs costs the fresh values, not the heartbeat.
+a deadline: a file system that hangs costs the fresh values, not the heartbeat. ``run_sync`` must offer one thread that
+nobody else uses and that may be left behind: while it hangs, no second one is started.
 """
 
 import logging
@@ -18,7 +19,7 @@ from lattice_agent.facts.wireguard import WireGuard
 from lattice_agent.link.announced import announced_features
 from lattice_agent.link.features import Features
 from lattice_agent.link.line import Line, Reply
-from lattice_agent.link.patience import Patience
+from lattice_agent.link.patience import Patience, spread
 from lattice_agent.wire.base import WireError, decode_json, encode
 from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.hello import Addresses, Compatibility, Hello
@@ -30,8 +31,9 @@ log = logging.getLogger(__name__)
 COMPATIBILITY: Final = Compatibility(server_min="v0.2.2-alpha.2", dashboard_min="v0.2.2-alpha.7", channel="alpha")
 FACTS_DEADLINE_S: Final = 2.0
 RETRY_BASE_S: Final = 1.0
-RETRY_CAP_S: Final = 30.0
-"""The server calls a node offline after 90 s: three tries at least fit in."""
+RETRY_CAP_S: Final = 10.0
+"""With a black hole for a server an attempt takes its 30 s and then waits this long: two fit into the 90 s after which
+the server calls the node offline."""
 JITTER: Final = 0.05
 
 
@@ -73,7 +75,7 @@ class HeartbeatService:
         self._wireguard = wireguard
         self._rng = rng
         self._last = Sample(HostFacts(), Metrics())
-        self._sampling = False
+        self._sample_problem = ""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hello and heartbeat side by side."""
@@ -110,9 +112,8 @@ class HeartbeatService:
             reply = await self._beat()
             delay = patience.after(reply.verdict, self._rng)
             if reply.ok:
-                spread = self._interval_s * JITTER * (2 * self._rng.random() - 1)
                 # Keeps the beat on its grid; a late one does not make the next late.
-                due = max(trio.current_time(), due + self._interval_s + spread)
+                due = max(trio.current_time(), due + spread(self._interval_s, JITTER, self._rng))
             else:
                 # Not faster than the interval, whatever the back-off says.
                 due = trio.current_time() + max(delay, self._interval_s * (1 - JITTER))
@@ -134,20 +135,18 @@ class HeartbeatService:
         }
 
     async def _fresh_sample(self) -> Sample:
-        if self._sampling:  # an earlier one still hangs in its thread: don't pile up more
-            return self._last
-        self._sampling = True
-
-        def read() -> None:
-            try:
-                self._last = self._sample()
-            finally:
-                self._sampling = False
-
+        """What the host is now, or was when it last could be read: within the deadline, and never an exception."""
+        problem = ""
         with trio.move_on_after(FACTS_DEADLINE_S) as scope:
-            await self._run_sync(read)
+            try:
+                self._last = await self._run_sync(self._sample)
+            except Exception as error:  # noqa: BLE001  # facts are best effort; the heartbeat is not
+                problem = f"{type(error).__name__}: {error}"
         if scope.cancelled_caught:
-            log.warning("reading the host's facts took over %.0f s; sending the last known ones", FACTS_DEADLINE_S)
+            problem = f"not read within {FACTS_DEADLINE_S:.0f} s"
+        if problem != self._sample_problem:
+            self._sample_problem = problem
+            log.warning("facts of the host: %s", problem or "can be read again")
         return self._last
 
     def _learn_features(self, body: bytes) -> None:

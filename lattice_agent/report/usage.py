@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import trio
 
 from lattice_agent.link.line import Line
-from lattice_agent.link.patience import Patience
+from lattice_agent.link.patience import Patience, spread
 from lattice_agent.link.verdict import Kind
 from lattice_agent.wire.base import encode
 from lattice_agent.wire.usage import UsageReport, UsageSnapshot
@@ -28,8 +28,6 @@ class Collector(Protocol):
     """Where snapshots come from (``usage.collector``)."""
 
     async def collect(self, now_wall: datetime) -> UsageSnapshot: ...
-
-    async def aclose(self) -> None: ...
 
 
 class UsageService:
@@ -63,7 +61,7 @@ class UsageService:
             snapshot = await self._collector.collect(self._wall_now())
             self._note_source(snapshot)
             await self._deliver(encode(UsageReport(node_id=self._node_id, snapshot=snapshot)), patience)
-            await trio.sleep(self._interval_s * (1 + JITTER * (2 * self._rng.random() - 1)))
+            await trio.sleep(spread(self._interval_s, JITTER, self._rng))
 
     async def _deliver(self, body: bytes, patience: Patience) -> None:
         """Send until the server has said what becomes of it."""

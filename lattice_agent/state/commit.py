@@ -44,6 +44,7 @@ class _Entry(Generic[T]):
     def answer(self) -> T:
         if self.error is not None:
             raise self.error
+        assert self.done, "an entry is answered only after its leader has carried it out"
         return self.value  # type: ignore[return-value]  # set together with done
 
 
@@ -65,8 +66,16 @@ class GroupCommit:
             async with self._leading:
                 if not entry.done:
                     batch, self._pending = self._pending, []
-                    await self._run_sync(self._carry_out, batch)
+                    await self._lead(batch)
         return entry.answer()
+
+    async def _lead(self, batch: list[_Entry[Any]]) -> None:
+        try:
+            await self._run_sync(self._carry_out, batch)
+        except Exception as error:  # noqa: BLE001  # no thread to be had, say: all who wait must hear of it
+            for entry in batch:
+                entry.error = StateError(f"{self._path}: the transaction could not be run: {error}")
+                entry.done = True
 
     def _carry_out(self, batch: list[_Entry[Any]]) -> None:
         try:
@@ -79,6 +88,8 @@ class GroupCommit:
             entry.done = True
 
     def _transaction(self, batch: list[_Entry[Any]]) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")  # an earlier one could not be rolled back when it failed
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for entry in batch:
@@ -93,8 +104,8 @@ class GroupCommit:
         self._connection.execute("SAVEPOINT entry")
         try:
             entry.value = entry.operation()
-        except sqlite3.DatabaseError:
-            raise
+        except sqlite3.OperationalError:
+            raise  # the disk or the file: it concerns the whole transaction
         except Exception as error:  # noqa: BLE001  # it is handed to the caller who brought the operation
             entry.error = error
             self._connection.execute("ROLLBACK TO entry")

@@ -24,15 +24,15 @@ CREATE TABLE task (
     phase           TEXT NOT NULL,
     lease_id        TEXT NOT NULL,           -- the newest lease: the one a result goes out under
     interpreter     TEXT NOT NULL,
-    script          TEXT,                    -- only while the task waits
     timeout_sec     INTEGER NOT NULL,
     output_limit    INTEGER NOT NULL,
     boot_id         TEXT NOT NULL,           -- when the newest lease came, or, once settled, when that was
     boot_seconds    REAL NOT NULL,
     order_no        INTEGER NOT NULL,        -- age: of the lease while waiting, of the result once finished
-    result          TEXT,                    -- wire form of the result; NULL before the end
-    result_bytes    INTEGER NOT NULL DEFAULT 0,
-    shrunk          INTEGER NOT NULL DEFAULT 0, -- how often the result was cut after a 400
+    result_bytes    INTEGER NOT NULL,
+    shrunk          INTEGER NOT NULL,        -- how often the result was cut after a 400
+    script          TEXT CHECK (script IS NULL OR phase = 'waiting'),
+    result          TEXT,                    -- wire form of the result; NULL before the end. Long texts stand last
     PRIMARY KEY (control_plane, node_id, task_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX task_by_phase ON task (control_plane, node_id, phase, order_no);

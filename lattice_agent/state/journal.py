@@ -6,7 +6,7 @@ the result was accepted, at the earliest. All functions are synchronous and run 
 """
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -15,6 +15,8 @@ from lattice_agent.state.clock import BootTime
 KEPT_AFTER_ACCEPTED_S: Final = 24 * 3600
 DEAD_TEXT_BOUND: Final = 16 * 1024 * 1024
 """Bytes of result text kept of refused and rejected results; beyond it the oldest lose theirs."""
+KEPT_REFUSED_S: Final = 30 * 24 * 3600
+"""Refused and rejected rows wait for a new lease of their task id; after so long none comes any more."""
 ACCEPTED_TEXT_BOUND: Final = 64 * 1024 * 1024
 """Bytes of result text kept of accepted results, needed only if the server forgets that it has them."""
 
@@ -119,12 +121,21 @@ class Journal:
                 len(row.result.encode()) if row.result else 0,
             ),
         )
-        return TaskRow(**{**row.__dict__, "order_no": order_no})
+        return replace(row, order_no=order_no)
 
     def in_phase(self, *phases: Phase, limit: int) -> list[TaskRow]:
-        """At most ``limit`` rows in any of the phases, oldest first."""
+        """At most ``limit`` rows in any of the phases (-1: all), oldest first."""
         marks = ", ".join("?" * len(phases))
         return self._select(f"AND phase IN ({marks}) ORDER BY order_no LIMIT ?", *(p.value for p in phases), limit)
+
+    def finished_heads(self, limit: int) -> list[tuple[str, int]]:
+        """(task id, bytes of its result) of results that wait to be sent, oldest first: without their texts."""
+        rows = self._db.execute(
+            "SELECT task_id, result_bytes FROM task WHERE control_plane = ? AND node_id = ? AND phase = ?"
+            " ORDER BY order_no LIMIT ?",
+            (*self._key, Phase.FINISHED.value, limit),
+        ).fetchall()
+        return [(str(task_id), int(size)) for task_id, size in rows]
 
     def unsent(self) -> tuple[int, int]:
         """(number, bytes) of results that wait to be sent: what the spool's bound counts."""
@@ -159,7 +170,7 @@ class Journal:
         return dropped
 
     def prune(self, now: BootTime) -> int:
-        """Forget accepted and given-up rows that are older than 24 h; returns how many.
+        """Forget accepted and given-up rows after 24 h, refused and rejected ones after 30 days; returns how many.
 
         After a reboot the age of a row is not known, so its time starts again: a row is kept too long rather than
         too short.
@@ -169,18 +180,17 @@ class Journal:
             " AND phase IN (?, ?, ?, ?)",
             (now.boot_id, now.seconds, *self._key, now.boot_id, *sorted(p.value for p in SETTLED)),
         )
-        cursor = self._db.execute(
-            "DELETE FROM task WHERE control_plane = ? AND node_id = ? AND phase IN (?, ?) AND boot_id = ?"
-            " AND boot_seconds < ?",
-            (
-                *self._key,
-                Phase.ACCEPTED.value,
-                Phase.GIVEN_UP.value,
-                now.boot_id,
-                now.seconds - KEPT_AFTER_ACCEPTED_S,
-            ),
+        return sum(
+            self._db.execute(
+                "DELETE FROM task WHERE control_plane = ? AND node_id = ? AND phase IN (?, ?) AND boot_id = ?"
+                " AND boot_seconds < ?",
+                (*self._key, *phases, now.boot_id, now.seconds - kept_s),
+            ).rowcount
+            for phases, kept_s in (
+                ((Phase.ACCEPTED.value, Phase.GIVEN_UP.value), KEPT_AFTER_ACCEPTED_S),
+                ((Phase.REFUSED.value, Phase.REJECTED.value), KEPT_REFUSED_S),
+            )
         )
-        return cursor.rowcount
 
     def _select(self, condition: str, *values: object) -> list[TaskRow]:
         rows = self._db.execute(

@@ -101,9 +101,8 @@ def take_lease(known: TaskRow | None, lease: Lease) -> tuple[TaskRow, Next]:
     phase = follow(known.phase if known else None, Event.LEASED)
     if known is None or known.phase is Phase.GIVEN_UP:
         return _new_row(lease), Next.RUN
-    # A fresh order number only where a settled result is to be sent again: it must not overtake older results.
-    renumbered = 0 if known.phase is not phase else known.order_no
-    row = replace(known, phase=phase, lease_id=lease.lease_id, since=lease.received, order_no=renumbered)
+    # The order number stays: a result that is asked for again is the oldest, and goes first.
+    row = replace(known, phase=phase, lease_id=lease.lease_id, since=lease.received)
     return row, Next.SEND if phase is Phase.FINISHED else Next.WAIT
 
 

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 BASE_S, CAP_S = 1.0, 60.0
 MAX_TAKEN: Final = 64
 """Tasks taken from one answer; the rest is ignored, and comes again when its leases die."""
+MAX_ID: Final = 1024
+"""Bytes of a task or lease id that is taken; the server's have 37 at most."""
 KILL_SWITCH_HEADER: Final = "x-lattice-task-execution-disabled"
 
 
@@ -64,6 +66,8 @@ class Intake:
         self._trouble = Backoff(BASE_S, CAP_S)  # our own: a full spool, a disk that fails
         self._last_work: float | None = None
         self._kill_switch = False
+        # Leases that could not be written yet: nothing is asked for before they are. At most MAX_TAKEN.
+        self._unwritten: list[Lease] = []
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Poll for ever."""
@@ -76,6 +80,8 @@ class Intake:
                     log.error("the result spool is full; no more work is taken until results are delivered")
                     await trio.sleep(self._trouble.failed(self._rng))
                     continue
+                if self._unwritten:
+                    await self._take(self._unwritten)
                 delay = await self._poll()
                 self._trouble.succeeded()
             except StateError as error:
@@ -94,28 +100,25 @@ class Intake:
         if reply.answer is None or not reply.ok:
             return delay
         self._note_kill_switch(KILL_SWITCH_HEADER in reply.answer.headers)
-        taken = await self._take(reply.answer.body, received)
-        if taken:
+        leases = read_leases(reply.answer.body, received)
+        if leases:
             self._last_work = trio.current_time()
+            await self._take(leases)
         since = None if self._last_work is None else trio.current_time() - self._last_work
-        return poll_delay(self._rhythm, got_work=taken > 0, since_work_s=since, chance=self._rng.random())
+        return poll_delay(self._rhythm, got_work=bool(leases), since_work_s=since, chance=self._rng.random())
 
-    async def _take(self, body: bytes, received: BootTime) -> int:
-        """Write the leases of an answer and bring them on their way; returns how many there were."""
-        leases = read_leases(body, received)
-        if not leases:
-            return 0
-        to_send = False
-        for row, then in await self._spool.take(leases):
+    async def _take(self, leases: list[Lease]) -> None:
+        """Write leases and bring their tasks on their way; StateError leaves them for the next try."""
+        self._unwritten = leases
+        taken = await self._spool.take(leases)
+        self._unwritten = []
+        for row, then in taken:
             if then is Next.RUN or (row.phase is Phase.WAITING and not self._runs.has(row.task_id)):
-                # The second case: an earlier start failed because it could not be written.
+                # The second case: the journal knows it as waiting, but an earlier fault dropped it from the queue.
                 self._runs.add(row)
             elif then is Next.SEND:
                 log.info("task %s came again; its stored result goes out under the new lease", row.task_id)
-                to_send = True
-        if to_send:
-            self._sender.result_stored()
-        return len(leases)
+                self._sender.result_stored(row.task_id)
 
     def _note_kill_switch(self, on: bool) -> None:
         if on != self._kill_switch:
@@ -147,9 +150,10 @@ def _read_lease(item: Any, received: BootTime) -> Lease | None:
     except WireError as error:
         log.error("a leased task is not understood: %s", error)
         return None
-    if not task.id or not task.lease_id:
-        log.error("a leased task has no %s", "id" if not task.id else "lease_id")
-        return None
+    for name, value in (("id", task.id), ("lease_id", task.lease_id)):
+        if not 0 < len(value.encode()) <= MAX_ID:
+            log.error("a leased task has a %s of %d bytes; it is left alone", name, len(value.encode()))
+            return None
     return Lease(
         task_id=task.id,
         lease_id=task.lease_id,

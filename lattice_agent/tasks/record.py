@@ -52,13 +52,15 @@ class TaskAudit:
         """After the end of a run."""
         await self.record("task.ended", task_id=task_id, **audit_fields(outcome))
 
-    def lingered(self, over: LingerEnd) -> None:
-        """Processes that were spared after their run are gone. Called by the runner, hence synchronous."""
-        fields: dict[str, Field] = {"task_id": over.run_id, "lingered": over.lingered, "killed": over.killed}
-        try:
-            self._append("task.linger_over", fields)
-        except StateError as error:
-            log.error("audit record task.linger_over is lost: %s; %s", error, error.hint())
+    async def lingered(self, over: LingerEnd) -> None:
+        """Processes that were spared after their run are gone."""
+        await self.record(
+            "task.linger_over",
+            task_id=over.run_id,
+            lingered=over.lingered,
+            killed=over.killed,
+            uncertain=over.uncertain,
+        )
 
     async def record(self, event: str, **fields: Field) -> None:
         """Anything else that happened to a task."""
@@ -72,8 +74,9 @@ class TaskAudit:
 
     def _append_and_sync(self, event: str, fields: dict[str, Field]) -> None:
         # A script that takes the machine down must still be found in the record.
-        self._append(event, fields)
-        self._audit.sync()
+        with self._writing:
+            self._audit.record(event, **fields)
+            self._audit.sync()
 
     def _append(self, event: str, fields: dict[str, Field]) -> None:
         with self._writing:

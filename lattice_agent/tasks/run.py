@@ -18,7 +18,7 @@ from lattice_agent.exec.outcome import Kind, Outcome
 from lattice_agent.exec.plan import Plan, Refusal, TaskRequest
 from lattice_agent.state.clock import BootTime
 from lattice_agent.state.journal import Phase, TaskRow
-from lattice_agent.tasks.decide import Event, lease_expired
+from lattice_agent.tasks.decide import Event
 from lattice_agent.tasks.outcomes import raw_result
 from lattice_agent.tasks.record import TaskAudit
 from lattice_agent.tasks.shape import INTERRUPTED, shape, without_output
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 STORE_RETRY_S: Final = 2.0
 """A result that cannot be written (disk full) is held in memory and tried again this often; its slot stays taken."""
+STORE_AT_END_S: Final = 10.0
+"""When the agent ends it tries no longer than this; at the next start the journal has the task as interrupted."""
 
 
 class Executor(Protocol):
@@ -64,7 +66,7 @@ class Runs:
         slots: int,
         now: Callable[[], BootTime],
         audit: TaskAudit,
-        result_stored: Callable[[], None],
+        result_stored: Callable[[str], None],
     ) -> None:
         self._spool = spool
         self._executor = executor
@@ -79,6 +81,9 @@ class Runs:
         self._running: dict[str, trio.CancelScope] = {}
         self._moved = trio.Event()
         self._draining = False
+        self._give_up_at: float | None = None
+        self.unsaved: list[str] = []
+        """Task ids whose results could not be stored before the end."""
 
     def statistics(self) -> RunStatistics:
         """What is going on now."""
@@ -116,12 +121,21 @@ class Runs:
         """Run tasks until drained; cancelling ends what runs as interrupted."""
         async with trio.open_nursery() as nursery:
             task_status.started()
-            while not self._draining:
-                while self._waiting and len(self._running) < self._slots:
-                    row = self._waiting.popleft()
-                    scope = self._running[row.task_id] = trio.CancelScope()
-                    nursery.start_soon(self._guarded, row, scope)
-                await self._moved.wait()
+            try:
+                while not self._draining:
+                    self._start_what_fits(nursery)
+                    await self._moved.wait()
+            except trio.Cancelled:
+                self._end_soon()
+                raise
+
+    def _start_what_fits(self, nursery: trio.Nursery) -> None:
+        # A task that was given up and leased again may still have its earlier path in a slot: it waits for that.
+        startable = [row for row in self._waiting if row.task_id not in self._running]
+        for row in startable[: self._slots - len(self._running)]:
+            self._waiting.remove(row)
+            scope = self._running[row.task_id] = trio.CancelScope()
+            nursery.start_soon(self._guarded, row, scope)
 
     def drain(self) -> None:
         """Start nothing more; ``run`` returns when the running tasks have ended. Waiting ones stay in the journal."""
@@ -129,9 +143,15 @@ class Runs:
         self._tell()
 
     def interrupt(self) -> None:
-        """End what runs now; each is stored as interrupted."""
+        """End what runs now; each is stored as interrupted, or given up as unsaved after STORE_AT_END_S."""
+        self._end_soon()
         for scope in self._running.values():
             scope.cancel()
+
+    def _end_soon(self) -> None:
+        self._draining = True
+        if self._give_up_at is None:
+            self._give_up_at = trio.current_time() + STORE_AT_END_S
 
     def _tell(self) -> None:
         self._moved.set()
@@ -142,29 +162,34 @@ class Runs:
             with scope:
                 await self._one(row)
         except StateError as error:
-            # Nothing ran: the start could not be written. The server hands the task out again when the lease dies.
-            log.error("task %s not started: %s; %s", row.task_id, error, error.hint())
+            log.error("task %s not started yet: %s; %s", row.task_id, error, error.hint())
+            await self._queue_again(row)
         except Exception:
-            # A fault of ours must not take the other runs along; once started, a task has its result (_execute).
+            # A fault of ours must not take the other runs along. Nothing ran: what has started is `_execute`'s.
             log.exception("task %s: fault in the task runner", row.task_id)
         finally:
             del self._running[row.task_id]
             self._tell()
 
+    async def _queue_again(self, row: TaskRow) -> None:
+        """Its lease may live longer than the trouble; until then it holds its slot, so no further work is asked for."""
+        if not self._draining:
+            await trio.sleep(STORE_RETRY_S)
+            self._waiting.append(row)
+
     async def _one(self, row: TaskRow) -> None:
-        known = await self._spool.get(row.task_id)
-        if known is None or known.phase is not Phase.WAITING or known.script is None:
+        known = await self._spool.waiting(row.task_id, self._now())
+        if known is None:
             return
-        if lease_expired(known, self._now()):
+        if known.phase is Phase.GIVEN_UP:
             log.warning("task %s: its lease is too old to start it", known.task_id)
-            await self._spool.give_up(known.task_id, self._now())
             await self._audit.record("task.given_up", task_id=known.task_id, lease_id=known.lease_id)
             return
         request = TaskRequest(
             task_id=known.task_id,
             lease_id=known.lease_id,
             interpreter=known.interpreter,
-            script=known.script,
+            script=known.script or "",
             timeout_sec=known.timeout_sec,
             output_limit=known.output_limit,
         )
@@ -174,6 +199,9 @@ class Runs:
             log.warning("task %s refused: %s", known.task_id, decision.reason)
             await self._store(known, Event.DECLINED, self._plain(known, decision.reason))
             return
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._draining:
+            return  # it waits in the journal for the next start
         await self._spool.start(known.task_id)
         await self._execute(known, decision)
 
@@ -204,15 +232,19 @@ class Runs:
         return shape(row.task_id, self._node_id, raw, plan.limits.output_bytes)
 
     async def _store(self, row: TaskRow, event: Event, result: TaskResult) -> None:
+        """Write a result, again and again until it is written or the agent ends."""
         text = encode(result).decode()
         while True:
             try:
                 await self._spool.finish(row.task_id, event, text)
                 break
-            except StateError as error:
-                log.error("task %s: result not stored: %s; %s", row.task_id, error, error.hint())
-                await trio.sleep(STORE_RETRY_S)
-        self._result_stored()
+            except Exception as error:  # noqa: BLE001  # whatever it is, the only copy of the result is here
+                log.error("task %s: result not stored: %s", row.task_id, error)
+            if self._give_up_at is not None and trio.current_time() >= self._give_up_at:
+                self.unsaved.append(row.task_id)
+                return
+            await trio.sleep(STORE_RETRY_S)
+        self._result_stored(row.task_id)
 
     def _plain(self, row: TaskRow, error: str, started_at: datetime | None = None) -> TaskResult:
         now = datetime.now(UTC)

@@ -6,7 +6,7 @@ result arrives.
 
 import json
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -403,7 +403,135 @@ async def test_one_poisoned_result_does_not_spoil_a_batch(tmp_path: Path, autoju
     assert at_most_once(executor)
 
 
-Fault = Callable[[str], bool]
+async def test_a_result_that_alone_gets_no_answer_blocks_nobody(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """A large body on a slow uplink, a filter that dislikes the content: other exchanges go well meanwhile."""
+    server, executor = ReferenceServer(), ScriptedExecutor()
+    for name in ("sick", "a", "b"):
+        server.add(name)
+    server.lose_request_of = lambda path, body: path.endswith("result") and body["result"]["task_id"] == "sick"
+    with trio.fail_after(HOUR):
+        async with living(LeaseLoop(server, executor, tmp_path)) as loop:
+            async with heartbeats(loop):
+                await server.wait_results(2)
+                server.add("c")
+                await server.wait_results(3)
+    assert at_most_once(executor)
+
+
+@asynccontextmanager
+async def heartbeats(loop: LeaseLoop) -> AsyncIterator[None]:
+    """Other exchanges that go well, so that the link is known to be up."""
+
+    async def beat() -> None:
+        while True:
+            await loop.line.post("/api/agent/metrics", b"{}")
+            await trio.sleep(0.005)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(beat)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def test_retry_after_is_honoured_for_results(tmp_path: Path, autojump_clock: MockClock) -> None:
+    server, executor = ReferenceServer(), ScriptedExecutor()
+    server.add("task_1", timeout_sec=3600)
+    server.answer_with = lambda path, body: error(503, "x", "x") if path.endswith("result") else None
+    server.answer_headers = {"retry-after": "600"}
+    with trio.fail_after(HOUR):
+        async with living(LeaseLoop(server, executor, tmp_path)):
+            await eventually(lambda: answered(server, 503))
+            first = trio.current_time()
+            await trio.sleep(590)
+            assert sum(status == 503 for _, _, status in server.log) == 1
+            server.answer_with = lambda path, body: None
+            await server.wait_results(1)
+    assert trio.current_time() - first >= 600
+
+
+async def test_any_2xx_is_an_acceptance(tmp_path: Path, autojump_clock: MockClock) -> None:
+    server, executor = ReferenceServer(), ScriptedExecutor()
+    server.add("task_1")
+    server.answer_with = lambda path, body: (204, {}) if path.endswith("result") else None
+    with trio.fail_after(HOUR):
+        async with living(LeaseLoop(server, executor, tmp_path)) as loop:
+            await eventually(lambda: in_phase(loop, "task_1", Phase.ACCEPTED))
+
+
+@pytest.mark.parametrize("batch", [False, True])
+async def test_a_disk_that_refuses_writes_for_a_while_loses_nothing(
+    tmp_path: Path, autojump_clock: MockClock, batch: bool
+) -> None:
+    """Whichever step it hits: leases are kept in memory, starts wait, results wait, answers are asked for again."""
+    server, executor = ReferenceServer(), ScriptedExecutor(duration_s=3)
+    server.features = ("results.batch", "tasks.batch") if batch else ()
+    with trio.fail_after(10 * HOUR):
+        async with living(LeaseLoop(server, executor, tmp_path, slots=4)) as loop:
+            for i in range(12):
+                server.add(f"task_{i}")
+                await trio.sleep(0.7 * (i + 1))
+                loop.disk_refuses = True
+                await trio.sleep(20)
+                loop.disk_refuses = False
+                await trio.sleep(5)
+            await server.wait_results(12)
+    assert at_most_once(executor)
+    assert {task.leases for task in server.tasks.values()} == {1}
+    assert all(task.results[0]["error"] == "" for task in server.tasks.values())
+
+
+async def test_an_audit_that_cannot_be_written_burns_no_leases(tmp_path: Path, autojump_clock: MockClock) -> None:
+    server, executor = ReferenceServer(), ScriptedExecutor()
+    for i in range(30):
+        server.add(f"task_{i:02}", timeout_sec=3600)
+    with trio.fail_after(10 * HOUR):
+        async with living(LeaseLoop(server, executor, tmp_path, slots=2)) as loop:
+            loop.audit_refuses = True
+            await trio.sleep(600)
+            leased = sum(task.leases for task in server.tasks.values())
+            assert not executor.starts
+            loop.audit_refuses = False
+            await server.wait_results(30)
+    assert leased <= 3
+    assert at_most_once(executor)
+
+
+async def test_a_fresh_lease_is_not_thrown_away_with_the_old_one(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Given up and leased again at once, while the old path of the task still writes its record."""
+    server, executor = ReferenceServer(), ScriptedExecutor(duration_s=60)
+    for name in "abc":
+        server.add(name, timeout_sec=10)
+    with trio.fail_after(10 * HOUR):
+        async with living(LeaseLoop(server, executor, tmp_path, slots=1)):
+            await executor.wait_running()
+        await trio.sleep(1000)  # two were waiting, and their leases die
+        async with living(LeaseLoop(server, executor, tmp_path, slots=3)) as loop:
+            loop.audit_takes_s = 5
+            await server.wait_results(3)
+            await trio.sleep(60)
+            assert loop.runs.statistics().running == 0
+            assert loop.runs.free_slots() == 3
+    assert at_most_once(executor)
+    assert {task.leases for task in server.tasks.values()} == {1, 2}
+
+
+async def test_nothing_starts_once_the_drain_has_begun(tmp_path: Path, autojump_clock: MockClock) -> None:
+    server, executor = ReferenceServer(), ScriptedExecutor()
+    task = server.add("task_1", timeout_sec=600)
+    with trio.fail_after(HOUR):
+        async with living(LeaseLoop(server, executor, tmp_path)) as loop:
+            loop.audit_takes_s = 5
+            await eventually(lambda: in_phase(loop, "task_1", Phase.WAITING))
+            await trio.sleep(1)
+            loop.runs.drain()
+            loop.runs.interrupt()
+            await trio.sleep(30)
+            assert not executor.starts
+            assert await in_phase(loop, "task_1", Phase.WAITING)
+        async with living(LeaseLoop(server, executor, tmp_path)):
+            await server.wait_results(1)
+    assert executor.starts == {"task_1": 1}
+    assert task.results[0]["error"] == ""
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from lattice_agent.audit import AuditLog
+from lattice_agent.errors import StateError
 from lattice_agent.exec.outcome import Kind, Outcome, StreamCapture
 from lattice_agent.exec.plan import Level, Limits, Plan, Refusal, RefusalKind, TaskRequest
 from lattice_agent.link.features import Features
@@ -105,14 +106,16 @@ class LeaseLoop:
         self.scope = trio.CancelScope()
         self.over = trio.Event()
         self.crashed = False
+        self.disk_refuses = self.audit_refuses = False
+        self.audit_takes_s = 0.0
         commit = GroupCommit(self.state.connection, self.state.path, self._run_sync)
         self.spool = Spool(Journal(self.state.connection, "http://reference", "node-1"), commit)
         self.health = LinkHealth()
         self.sender, self.runs, self.intake = self._compose()
 
     def _compose(self) -> tuple[Sender, Runs, Intake]:
-        line = Line(self.server, self.health)  # type: ignore[arg-type]  # stands in for ControlPlane
-        record = TaskAudit(self.audit, "http://reference", call_directly)
+        self.line = line = Line(self.server, self.health)  # type: ignore[arg-type]  # stands in for ControlPlane
+        record = TaskAudit(self.audit, "http://reference", self._run_audit)
         sender = Sender(line, self.spool, self.features, node_id="node-1", now=self.now, rng=self.rng)
         runs = Runs(
             self.spool,
@@ -154,6 +157,17 @@ class LeaseLoop:
     async def _run_sync(self, fn: Callable[..., Any], *args: Any) -> Any:
         if self.crashed:
             raise CrashedError
+        if self.disk_refuses:
+            self.state.connection.execute("PRAGMA query_only = 1")
+        try:
+            return await call_directly(fn, *args)
+        finally:
+            self.state.connection.execute("PRAGMA query_only = 0")
+
+    async def _run_audit(self, fn: Callable[..., Any], *args: Any) -> Any:
+        await trio.sleep(self.audit_takes_s)
+        if self.audit_refuses:
+            raise StateError("audit.log: no space left on device")
         return await call_directly(fn, *args)
 
 

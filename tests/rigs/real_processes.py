@@ -13,6 +13,7 @@ import secrets
 import select
 import shlex
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,13 @@ class Node:
 class Plane:
     """The operator's side of a control plane that runs at ``url``."""
 
-    def __init__(self, url: str, api: httpx.Client, database: Path, steering_file: Path) -> None:
+    def __init__(self, url: str, operator_token: str) -> None:
         self.url = url
-        self.database = database
-        self.steering_file = steering_file
-        self._api = api
+        headers = {"authorization": f"Bearer {operator_token}"}
+        self._api = httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=2 * LIMIT_S)
+
+    def close(self) -> None:
+        self._api.close()
 
     def add_node(self) -> Node:
         node_id = f"node-{secrets.token_hex(6)}"
@@ -108,6 +111,21 @@ class Plane:
         """The kill switch."""
         self._post("/api/v1/kill-switch", enabled=stop)
 
+    def _get(self, path: str, **query: Any) -> Any:
+        return self._api.get(path, params=query).raise_for_status().json()
+
+    def _post(self, path: str, **order: Any) -> Any:
+        return self._api.post(path, json=order).raise_for_status().json()
+
+
+class SteeredPlane(Plane):
+    """One whose clock and judgement a test changes."""
+
+    def __init__(self, url: str, operator_token: str, database: Path, steering_file: Path) -> None:
+        super().__init__(url, operator_token)
+        self.database = database
+        self.steering_file = steering_file
+
     def let_leases_die(self) -> None:
         """Moves the clock of the control plane, and of agents that follow it, beyond the life of every lease."""
         self.steer(ahead_s=steering.read(self.steering_file).ahead_s + LEASE_DIES_S)
@@ -116,37 +134,22 @@ class Plane:
         """Changes single fields of ``Steering``."""
         steering.write(self.steering_file, replace(steering.read(self.steering_file), **changes))
 
-    def _get(self, path: str, **query: Any) -> Any:
-        return self._api.get(path, params=query).raise_for_status().json()
-
-    def _post(self, path: str, **order: Any) -> Any:
-        return self._api.post(path, json=order).raise_for_status().json()
-
 
 @contextmanager
-def control_plane(place: Path, *, wire: str = steered_server.EXTENDED, port: int = 0) -> Iterator[Plane]:
+def control_plane(place: Path, *, wire: str = steered_server.EXTENDED, port: int = 0) -> Iterator[SteeredPlane]:
     """A steered control plane with its files in ``place``; killed at the end."""
     database, file = place / "control.db", place / "steering.json"
     operator = register_operator(database)
     steering.write(file, Steering())
-    module = [sys.executable, "-m", "tests.rigs.steered_server"]
-    with started([*module, str(database), str(file), wire, str(port)]) as running:
-        with operating(running.url, operator, database, file) as plane:
-            yield plane
+    words = [sys.executable, "-m", "tests.rigs.steered_server", str(database), str(file), wire, str(port)]
+    with started(words) as running, closing(SteeredPlane(running.url, operator, database, file)) as plane:
+        yield plane
 
 
 def register_operator(database: Path) -> str:
-    """The token of a first operator in a database that is not served yet."""
+    """The token of a new operator in a database that is not served now."""
     with closing(SqliteStore(str(database))) as store:
-        return create_operator_token(store, "op")
-
-
-@contextmanager
-def operating(url: str, token: str, database: Path, steering_file: Path | None = None) -> Iterator[Plane]:
-    """The operator's side of any running control plane."""
-    headers = {"authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=2 * LIMIT_S) as api:
-        yield Plane(url, api, database, steering_file or database.with_suffix(".steering"))
+        return create_operator_token(store, f"op-{secrets.token_hex(4)}")
 
 
 # --- the agent -------------------------------------------------------------------------------------------------------
@@ -212,7 +215,6 @@ class Site:
     """Put before the command; changes the user."""
     flags: Sequence[str] = ()
     _lives: int = 0
-    _tasks: set[str] = field(default_factory=set)
 
     @property
     def work(self) -> Path:
@@ -237,7 +239,7 @@ class Site:
 
     @contextmanager
     def agent(
-        self, *flags: str, steered_by: Plane | None = None, die_at: Point | None = None
+        self, *flags: str, steered_by: SteeredPlane | None = None, die_at: Point | None = None
     ) -> Iterator[RunningAgent]:
         """A life of the agent, from the moment it has its spawner; what is left of it at the end is killed."""
         program: list[str | Path] = [COMMAND]
@@ -290,9 +292,12 @@ class Site:
         return max(Counter(start.task_id for start in self.starts()).values(), default=0) <= 1
 
     def phases(self) -> Counter[str]:
-        """How many tasks the journal holds in each phase."""
-        with closing(sqlite3.connect(self.state / "state.db")) as journal:
-            return Counter(dict(journal.execute("SELECT phase, count(*) FROM task GROUP BY phase")))
+        """How many tasks the journal holds in each phase; none as long as there is no journal."""
+        try:
+            with closing(sqlite3.connect(f"file:{self.state}/state.db?mode=rw", uri=True)) as journal:
+                return Counter(dict(journal.execute("SELECT phase, count(*) FROM task GROUP BY phase")))
+        except sqlite3.OperationalError:
+            return Counter()
 
     def wait_phase(self, phase: str, count: int) -> None:
         wait_until(lambda: self.phases()[phase] == count, f"{count} tasks {phase}")
@@ -301,7 +306,8 @@ class Site:
         """Until no process of any task that started here is alive, nor a supervisor of one."""
         for start in self.starts():
             wait_until(lambda start=start: not processes_of(start.task_id), f"the end of {start}")
-            wait_until(lambda start=start: not _is_supervisor(start.supervisor), f"the supervisor's end of {start}")
+            supervisor = start.supervisor
+            wait_until(lambda pid=supervisor: not _is_named(pid, "lattice-run"), f"the end of {start}'s supervisor")
 
     def work_directories(self) -> list[str]:
         return [path.name for path in self.work.iterdir()] if self.work.exists() else []
@@ -323,19 +329,27 @@ class Gate:
 
 
 def _spawner_of(process: "subprocess.Popen[bytes]", log: Path) -> int:
-    def look() -> list[int]:
+    def look() -> int | None:
         assert process.poll() is None, f"the agent ended with {process.returncode}:\n{log.read_text()}"
-        return children_of(process.pid)
+        return next((child for child in children_of(process.pid) if _is_named(child, "lattice-spawn")), None)
 
-    (spawner,) = wait_until(look, "the agent's spawner")
-    return int(spawner)
+    return int(wait_until(look, "the agent's spawner"))
 
 
-def _is_supervisor(pid: int) -> bool:
+def _is_named(pid: int, name: str) -> bool:
     try:
-        return alive(pid) and Path(f"/proc/{pid}/comm").read_text() == "lattice-run\n"
+        return alive(pid) and Path(f"/proc/{pid}/comm").read_text().strip() == name
     except OSError:
         return False
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port on which nothing listens and which the kernel gives to nobody; a server that names it can have it."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 @contextmanager

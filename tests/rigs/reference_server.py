@@ -47,6 +47,8 @@ class ReferenceServer:
         self.log: list[tuple[str, str, int]] = []
         self.lose_request: Callable[[str], bool] = lambda path: False
         self.lose_answer: Callable[[str], bool] = lambda path: False
+        self.lose_request_of: Callable[[str, dict[str, Any]], bool] = lambda path, body: False
+        self.answer_headers: dict[str, str] = {}
         self.answer_with: Callable[[str, dict[str, Any]], tuple[int, Any] | None] = lambda path, body: None
         self.features: tuple[str, ...] = ()
         self.result_stored = trio.Event()
@@ -65,7 +67,7 @@ class ReferenceServer:
 
     async def _exchange(self, path: str, data: dict[str, Any], serve: Callable[[], tuple[int, Any]]) -> Answer:
         await trio.sleep(0.01)
-        if self.lose_request(path):
+        if self.lose_request(path) or self.lose_request_of(path, data):
             raise UnreachableError(f"{path}: request lost", reason=Reason.LOST)
         forced = self.answer_with(path, data)
         status, body = forced if forced is not None else serve()
@@ -73,7 +75,7 @@ class ReferenceServer:
         await trio.sleep(0.01)
         if self.lose_answer(path):
             raise UnreachableError(f"{path}: answer lost", reason=Reason.LOST)
-        return Answer(status, {"content-type": "application/json"}, json.dumps(body).encode())
+        return Answer(status, self.answer_headers, json.dumps(body).encode())
 
     def _poll(self, params: dict[str, str]) -> list[dict[str, Any]]:
         now = trio.current_time()

@@ -1,6 +1,7 @@
 """Gates, limits and environment of a decision (protocol 3.1-3.4), all pure."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def asked(**changes: object) -> TaskRequest:
 
 
 @pytest.mark.parametrize("off", [{"allow_exec": False}, {"no_exec": True}])
-def test_trap_08_exec_off_is_refused_with_the_text_the_server_matches(off: dict[str, bool]) -> None:
+def test_trap_08_exec_off_is_refused_with_the_text_the_server_matches(off: dict[str, Any]) -> None:
     assert refusal(uid=0, **off) == Refusal(
         RefusalKind.EXEC_DISABLED, "agent task execution disabled; restart with -allow-exec=true to enable"
     )

@@ -14,7 +14,9 @@ from lattice_agent.exec.kernel import proctree
 @contextmanager
 def tree(script: str) -> Iterator[subprocess.Popen[str]]:
     """A shell that has made its children when it said so; the whole group is killed at the end."""
-    with subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True) as shell:
+    with subprocess.Popen(
+        ["/bin/sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as shell:
         assert shell.stdout is not None
         assert shell.stdout.readline() == "ready\n"
         yield shell

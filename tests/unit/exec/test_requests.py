@@ -37,9 +37,7 @@ EVERYTHING = frozenset(NUMBERS)
 NUMBER = st.integers(0, 2**64 - 1)
 BYTES = st.binary(max_size=40)
 LISTS = {"n": NUMBER, "b": BYTES, "N": st.lists(NUMBER, max_size=9), "B": st.lists(BYTES, max_size=9)}
-MESSAGES = st.one_of(
-    [st.builds(kind, *(LISTS[letter] for letter in kind.layout.values())) for kind in NUMBERS]
-)
+MESSAGES = st.one_of([st.builds(kind, *(LISTS[letter] for letter in kind.layout.values())) for kind in NUMBERS])
 
 
 def a_run(**changes: object) -> Run:

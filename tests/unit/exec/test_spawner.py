@@ -49,7 +49,8 @@ class Line:
 class Rig:
     """A spawner, and runs on it without any of the agent's code."""
 
-    def __init__(self, spawner: SpawnerProcess) -> None:
+    def __init__(self, spawner: SpawnerProcess, directory: Path) -> None:
+        self._directory = directory
         self.spawner = spawner
         self.line = Line(spawner.socket, FROM_SPAWNER)
         self.run_id = marker()
@@ -59,7 +60,6 @@ class Rig:
         for line in self._lines:
             line.sock.close()
         self.spawner.close()
-        Path(f"/tmp/{self.run_id}").unlink(missing_ok=True)
 
     def line_to(self, control: socket.socket) -> Line:
         """A control line that is closed at the end of the test."""
@@ -77,7 +77,7 @@ class Rig:
             "linger_ms": 0,
         }
         if "argv" not in changes:
-            path = Path(f"/tmp/{self.run_id}")
+            path = self._directory / f"script-{len(self._lines)}"  # its own: a shell reads it late
             path.write_text(script)
             values["argv"] = [b"/bin/sh", os.fsencode(path)]
         control, theirs = seqpacket.pair()
@@ -111,8 +111,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
-    rig = Rig(start_spawner())
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(start_spawner(), tmp_path)
     rig.assert_alive()
     yield rig
     rig.close()
@@ -224,7 +224,6 @@ async def test_the_orphans_of_a_killed_supervisor_are_killed_and_the_agent_is_to
     assert processes_of(rig.run_id) == set()
     assert len(processes_of(innocent_id)) == 2
     assert children_of(rig.spawner.pid) == [bystander]
-    Path(f"/tmp/{innocent_id}").unlink()
 
 
 async def test_a_stopped_supervisor_goes_on_at_once(rig: Rig) -> None:
@@ -237,7 +236,7 @@ async def test_a_stopped_supervisor_goes_on_at_once(rig: Rig) -> None:
 
 
 async def test_destroy_ends_a_run_whose_supervisor_says_nothing(rig: Rig) -> None:
-    line = rig.run("sleep 60", number=3)
+    line = rig.run("exec sleep 60", number=3)
     assert isinstance(line.hear(), Started)
     rig.send(encode(Destroy(3)))
     assert rig.line.hear() == RunGone(3, 1)

@@ -70,7 +70,8 @@ def test_nothing_is_left_of_a_tree(script: str) -> None:
 
 def test_the_killed_are_counted_once_and_zombies_not_at_all() -> None:
     body = """
-        shell("sleep 60 & sleep 60 & echo ready; kill -KILL $$")
+        process = shell("sleep 60 & sleep 60 & echo ready; kill -KILL $$")
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
         work = sweep.Sweep(os.getpid(), reap=reap)
         sweep.finish(work, pause)
         print(work.killed)

@@ -78,8 +78,38 @@ async def test_one_that_fails_does_not_undo_its_neighbours(state: StateDirectory
 async def test_a_failed_commit_fails_everybody_and_the_next_one_works(state: StateDirectory) -> None:
     commit = GroupCommit(state.connection, state.path, call_directly)
     await commit.do(insert(state, 1))
-    errors = []
+    errors: list[str] = []
+    state.connection.execute("PRAGMA query_only = 1")
+    await all_fail(commit, state, [2, 3, 4], errors)
+    state.connection.execute("PRAGMA query_only = 0")
+    assert len(errors) == 3
+    assert all(str(state.path) in error for error in errors)
+    await commit.do(insert(state, 5))
+    assert stored(state) == [1, 5]
 
+
+async def test_no_thread_to_be_had_fails_everybody_who_waited(state: StateDirectory) -> None:
+    """A follower whose work was never run must not hear that it is durable."""
+
+    async def no_thread(fn: Callable[..., T], *args: Any) -> T:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("can't start new thread")
+
+    errors: list[str] = []
+    await all_fail(GroupCommit(state.connection, state.path, no_thread), state, [1, 2, 3], errors)
+    assert len(errors) == 3
+    assert stored(state) == []
+
+
+async def test_a_transaction_left_open_is_rolled_back_first(state: StateDirectory) -> None:
+    commit = GroupCommit(state.connection, state.path, call_directly)
+    state.connection.execute("BEGIN")
+    insert(state, 1)()
+    await commit.do(insert(state, 2))
+    assert stored(state) == [2]
+
+
+async def all_fail(commit: GroupCommit, state: StateDirectory, values: list[int], errors: list[str]) -> None:
     async def one(value: int) -> None:
         try:
             await commit.do(insert(state, value))
@@ -87,12 +117,8 @@ async def test_a_failed_commit_fails_everybody_and_the_next_one_works(state: Sta
             errors.append(str(error))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(one, 2)
-        nursery.start_soon(one, 1)  # breaks the key: a database error, so the transaction as a whole is void
-    assert len(errors) >= 1
-    assert all(str(state.path) in error for error in errors)
-    await commit.do(insert(state, 3))
-    assert 3 in stored(state)
+        for value in values:
+            nursery.start_soon(one, value)
 
 
 async def test_is_durable_when_it_returns_and_finishes_when_cancelled(state: StateDirectory) -> None:

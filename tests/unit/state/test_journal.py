@@ -1,5 +1,6 @@
 """The task journal on a real SQLite file."""
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from lattice_agent.state.clock import BootTime, boot_time
 from lattice_agent.state.db import StateDirectory
-from lattice_agent.state.journal import KEPT_AFTER_ACCEPTED_S, Journal, Phase, TaskRow
+from lattice_agent.state.journal import KEPT_AFTER_ACCEPTED_S, KEPT_REFUSED_S, Journal, Phase, TaskRow
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def journal(state: StateDirectory) -> Journal:
 
 
 def row(task_id: str, phase: Phase = Phase.WAITING, **changes: object) -> TaskRow:
-    base = TaskRow(task_id, phase, "lease", "sh", "echo", 30, 100, BootTime("boot-a", 10.0))
+    script = "echo" if phase is Phase.WAITING else None
+    base = TaskRow(task_id, phase, "lease", "sh", script, 30, 100, BootTime("boot-a", 10.0))
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -64,7 +66,26 @@ def test_beyond_the_bound_the_oldest_lose_their_text_but_not_their_id(journal: J
     assert journal.drop_text_beyond((Phase.REFUSED,), 250, "lost") == 0
 
 
-def test_accepted_rows_stay_a_day_and_refused_ones_stay(journal: Journal) -> None:
+def test_a_script_is_kept_only_while_it_waits(journal: Journal) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        journal.put(row("a", Phase.RUNNING, script="echo"))
+
+
+def test_heads_are_the_oldest_unsent_without_their_texts(journal: Journal) -> None:
+    for name in "cab":
+        journal.put(row(name, Phase.FINISHED, result=name * 10))
+    journal.put(row("x", Phase.ACCEPTED, result="x"))
+    assert journal.finished_heads(2) == [("c", 10), ("a", 10)]
+
+
+def test_refused_rows_stay_thirty_days(journal: Journal) -> None:
+    journal.put(row("a", Phase.REFUSED))
+    journal.put(row("b", Phase.REJECTED))
+    assert journal.prune(BootTime("boot-a", 10.0 + KEPT_REFUSED_S)) == 0
+    assert journal.prune(BootTime("boot-a", 11.0 + KEPT_REFUSED_S)) == 2
+
+
+def test_accepted_rows_stay_a_day_and_refused_ones_longer(journal: Journal) -> None:
     for name, phase in (("a", Phase.ACCEPTED), ("b", Phase.GIVEN_UP), ("c", Phase.REFUSED), ("d", Phase.WAITING)):
         journal.put(row(name, phase))
     assert journal.prune(BootTime("boot-a", 10.0 + KEPT_AFTER_ACCEPTED_S)) == 0

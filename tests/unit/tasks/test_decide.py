@@ -83,9 +83,9 @@ def test_trap_06_a_task_that_has_a_result_is_never_run_again(phase: Phase) -> No
     assert (taken.phase, taken.lease_id, taken.result, then) == (Phase.FINISHED, "lease_2", "{}", Next.SEND)
 
 
-def test_a_result_sent_again_does_not_overtake_older_ones() -> None:
-    assert decide.take_lease(row(Phase.REFUSED), lease())[0].order_no == 0
-    assert decide.take_lease(row(Phase.FINISHED), lease())[0].order_no == 7
+@pytest.mark.parametrize("phase", [Phase.FINISHED, Phase.ACCEPTED, Phase.REFUSED, Phase.REJECTED])
+def test_a_result_that_is_asked_for_again_keeps_its_age_and_so_goes_first(phase: Phase) -> None:
+    assert decide.take_lease(row(phase), lease())[0].order_no == 7
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,98 @@
+"""What a runner gives back: descriptors, processes, threads, directories; and what it does when it has none left."""
+
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lattice_agent.exec import runner as runner_module
+from lattice_agent.exec.outcome import Kind
+from lattice_agent.exec.requests import MAX_BYTES
+from tests.hostile.rig import a_runner, children_of, marker, plan, wait_until
+
+
+def open_descriptors(pid: int | str = "self") -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+async def test_runs_leave_no_descriptor_process_thread_or_directory(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    async with a_runner() as runner:
+        await runner.run(plan("exit 0", work_root=str(root)))
+        before = open_descriptors(), open_descriptors(runner.spawner_pid), threading.active_count()
+        for script in ["exit 0", "echo x; exit 1", "setsid sleep 60 & exit 0", "kill -KILL $PPID; sleep 60"] * 5:
+            await runner.run(plan(script, work_root=str(root)))
+        await wait_until(lambda: not children_of(runner.spawner_pid))
+        assert (open_descriptors(), open_descriptors(runner.spawner_pid), threading.active_count()) == before
+    assert list(root.iterdir()) == []
+
+
+@contextmanager
+def only_free_descriptors(count: int) -> Iterator[None]:
+    """Exactly ``count`` more can be opened, whatever gaps this process has in its numbers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    fillers = []
+    while not fillers or fillers[-1] <= highest:
+        fillers.append(os.open(os.devnull, os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (fillers[-1] + 1 + count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in fillers:
+            os.close(fd)
+
+
+@pytest.mark.parametrize("count", range(7))
+async def test_without_descriptors_a_run_fails_to_start_and_leaves_nothing(tmp_path: Path, count: int) -> None:
+    # One for the work directory, two for the control pair, four for the pipes: seven are the least that can do.
+    root = tmp_path / "root"
+    async with a_runner() as runner:
+        await runner.run(plan("exit 0", work_root=str(root)))
+        before = open_descriptors()
+        with only_free_descriptors(count):
+            outcome = await runner.run(plan("exit 0", work_root=str(root)))
+        assert outcome.kind is Kind.FAILED_TO_START
+        assert "Too many open files" in outcome.message
+        assert open_descriptors() == before
+        assert list(root.iterdir()) == []
+        assert (await runner.run(plan("exit 0", work_root=str(root)))).kind is Kind.EXITED
+
+
+async def test_a_plan_that_fits_no_message_fails_to_start() -> None:
+    async with a_runner() as runner:
+        outcome = await runner.run(plan("exit 0", run_id=marker() + "x" * MAX_BYTES))
+    assert outcome.kind is Kind.FAILED_TO_START
+    assert "more than" in outcome.message
+
+
+async def test_a_directory_that_takes_long_to_remove_does_not_delay_the_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "REMOVE_S", 0.0)
+    root = tmp_path / "root"
+    script = "i=0; while [ $i -lt 600 ]; do : > f$i; i=$((i+1)); done"
+    async with a_runner() as runner:
+        assert (await runner.run(plan(script, work_root=str(root)))).kind is Kind.EXITED
+        [left] = root.iterdir()
+        assert len(list(left.iterdir())) > 300
+        await wait_until(lambda: not list(root.iterdir()))
+
+
+async def test_a_fault_of_ours_ends_the_run_and_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_supervision: object) -> None:
+        raise RuntimeError("our fault")
+
+    root = tmp_path / "root"
+    async with a_runner() as runner:
+        before = open_descriptors()
+        monkeypatch.setattr(runner_module, "_conduct", broken)
+        with pytest.raises(RuntimeError, match="our fault"):
+            await runner.run(plan("exit 0", work_root=str(root)))
+        assert open_descriptors() == before
+    assert list(root.iterdir()) == []
