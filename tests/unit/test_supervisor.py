@@ -50,7 +50,7 @@ async def test_a_service_that_crashes_is_started_again(autojump_clock: MockClock
 async def test_one_that_keeps_crashing_ends_the_agent_with_a_clear_code(autojump_clock: MockClock) -> None:
     with pytest.raises(ServiceFailedError, match="flaky crashed 5 times") as caught:
         await supervise(Flaky(crashes=99), policy=POLICY)
-    assert caught.value.exit_code == 70
+    assert caught.value.exit_code == 69
 
 
 async def test_one_that_crashes_rarely_goes_on_for_ever(autojump_clock: MockClock) -> None:

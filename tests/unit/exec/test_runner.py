@@ -36,7 +36,7 @@ def only_free_descriptors(count: int) -> Iterator[None]:
     """Exactly ``count`` more can be opened, whatever gaps this process has in its numbers."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    fillers = []
+    fillers: list[int] = []
     while not fillers or fillers[-1] <= highest:
         fillers.append(os.open(os.devnull, os.O_RDONLY))
     resource.setrlimit(resource.RLIMIT_NOFILE, (fillers[-1] + 1 + count, hard))

@@ -1,14 +1,12 @@
 """Sweeps of real trees. Each test forks a root of its own, because a sweep kills every descendant of its process."""
 
-import os
-import signal
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-from tests.hostile.rig import REPOSITORY, marker, processes_of
+from tests.hostile.rig import REPOSITORY, leaves_something_unswept, marker, processes_of
 
 HEAD = """
 import os, sys, time, signal, subprocess, select
@@ -122,9 +120,4 @@ def test_an_empty_tree_takes_two_steps_and_no_pause() -> None:
 
 
 def test_the_test_itself_sees_what_is_left_without_a_sweep() -> None:
-    run_id = marker()
-    in_root_of_its_own("shell('setsid sleep 60 2>/dev/null & echo ready')", run_id)
-    left = processes_of(run_id)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert len(left) == 1
+    assert leaves_something_unswept("setsid sleep 60 &")

@@ -104,3 +104,34 @@ async def test_a_script_that_fails_keeps_what_was_known(autojump_clock: MockCloc
         assert len(world.ran) == 2
         assert addresses.current().public_ip == "8.8.8.8"
         nursery.cancel_scope.cancel()
+
+
+async def test_a_probe_that_finds_nothing_keeps_what_was_known(autojump_clock: MockClock) -> None:
+    world = World()
+    addresses = service(world, resolvers=("https://one.example",))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(addresses.run)
+        await trio.sleep(5)
+        world.found = AddressPair("", "2620:fe::fe")
+        await trio.sleep(130)
+        assert (addresses.current().public_ip, addresses.current().public_ipv6) == ("9.9.9.9", "2620:fe::fe")
+        nursery.cancel_scope.cancel()
+
+
+async def test_internal_addresses_that_hang_hold_up_nothing(autojump_clock: MockClock) -> None:
+    world = World()
+
+    async def hangs(fn: Callable[[], Any]) -> Any:
+        await trio.sleep_forever()
+
+    addresses = AddressService(
+        AddressFlags(resolvers=("https://one.example",)),
+        "",
+        internal=lambda: AddressPair(),
+        ask=world.ask,
+        run_script=world.run_script,
+        run_sync=hangs,
+    )
+    with trio.move_on_after(20):
+        await addresses.run()
+    assert addresses.current().public_ip == "9.9.9.9"

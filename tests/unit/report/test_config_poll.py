@@ -74,3 +74,11 @@ async def test_what_is_not_built_is_said_once(autojump_clock: MockClock, caplog:
     await run_for(100, service(plane, Features(), got))
     assert len(got) > 5
     assert caplog.text.count("debug collection") == 1
+
+
+async def test_features_end_with_an_answer_that_is_otherwise_not_understood(autojump_clock: MockClock) -> None:
+    plane, features, got = ScriptedPlane(), Features(), list[IpConfig | None]()
+    features.announced(["results.batch"])
+    plane.answer = {"ip_config": {"mode": 5}}
+    await run_for(5, service(plane, features, got))
+    assert not features.has("results.batch")

@@ -215,3 +215,32 @@ def test_weak_point_31_no_more_features_than_the_server_keeps() -> None:
     features = runtime().task_sandbox_features
     assert len(features) == len(set(features)) <= 16
     assert list(features) == sorted(features)
+
+
+async def test_hello_and_the_first_heartbeat_both_carry_the_facts(autojump_clock: MockClock) -> None:
+    """They start together and share one thread for reading."""
+    plane, thread = ScriptedPlane(), trio.CapacityLimiter(1)
+
+    async def one_thread(fn: Callable[[], Any]) -> Any:
+        async with thread:
+            await trio.sleep(0.5)
+            return fn()
+
+    await run_for(5, service(plane, run_sync=one_thread))
+    assert {path: body["host_facts"].get("hostname") for _, path, body, _ in plane.seen} == {
+        "/api/agent/hello": "node-1",
+        "/api/agent/metrics": "node-1",
+    }
+
+
+async def test_a_sampler_that_fails_costs_the_facts_only_and_is_said_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    plane = ScriptedPlane()
+
+    def broken() -> Sample:
+        raise ValueError("no such file")
+
+    await run_for(1000, service(plane, sample=broken))
+    assert len(plane.times("/api/agent/metrics")) >= 95
+    assert caplog.text.count("no such file") == 1
