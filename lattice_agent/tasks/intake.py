@@ -82,15 +82,16 @@ class Intake:
                     continue
                 if self._unwritten:
                     await self._take(self._unwritten)
-                delay = await self._poll()
+                next_at = await self._poll()
                 self._trouble.succeeded()
             except StateError as error:
                 log.error("no work taken: %s; %s", error, error.hint())
-                delay = self._trouble.failed(self._rng)
-            await trio.sleep(delay)
+                next_at = trio.current_time() + self._trouble.failed(self._rng)
+            await trio.sleep_until(next_at)
 
     async def _poll(self) -> float:
-        """One poll; returns the seconds to wait before the next."""
+        """One poll; returns the time of the next. The period runs from start to start, whatever an answer takes."""
+        began = trio.current_time()
         params = {}
         if self._features.has(BATCH_LEASES):
             params["max"] = str(min(MAX_LEASES, self._runs.free_slots()))
@@ -98,14 +99,14 @@ class Intake:
         reply = await self._line.get("/api/agent/tasks", params)
         delay = self._patience.after(reply.verdict, self._rng)
         if reply.answer is None or not reply.ok:
-            return delay
+            return trio.current_time() + delay
         self._note_kill_switch(KILL_SWITCH_HEADER in reply.answer.headers)
         leases = read_leases(reply.answer.body, received)
         if leases:
             self._last_work = trio.current_time()
             await self._take(leases)
         since = None if self._last_work is None else trio.current_time() - self._last_work
-        return poll_delay(self._rhythm, got_work=bool(leases), since_work_s=since, chance=self._rng.random())
+        return began + poll_delay(self._rhythm, got_work=bool(leases), since_work_s=since, chance=self._rng.random())
 
     async def _take(self, leases: list[Lease]) -> None:
         """Write leases and bring their tasks on their way; StateError leaves them for the next try."""
