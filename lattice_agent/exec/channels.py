@@ -41,12 +41,13 @@ class Channels:
         return cls(control, stdout, stderr, theirs)
 
     def hand_over(self) -> None:
-        """Close the other side's ends here: they were sent."""
+        """Close the other side's ends here: they were sent, or nobody will."""
         seqpacket.close_all(self.theirs)
         self.theirs = []
 
     def close(self) -> None:
-        """Close the agent's ends."""
+        """Close the agent's ends, and the others if they never were sent."""
+        self.hand_over()
         self.control.close()
         self.stdout.close()
         self.stderr.close()

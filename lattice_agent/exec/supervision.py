@@ -111,6 +111,9 @@ class Supervision:
 
     async def linger(self) -> LingerEnd:
         """Drain for what lingers until it is over or ``end`` is called; then it is killed. Not to be cancelled."""
+        # A new phase: what ended the run does not end this, and a supervisor does not need the spawner to sweep.
+        self._wish = None
+        self._ticket.on_spawner_gone = _nothing
         async with trio.open_nursery() as drains:
             drains.start_soon(self._channels.stdout.discard)
             drains.start_soon(self._channels.stderr.discard)
@@ -229,3 +232,7 @@ class Supervision:
             await self._control.send(encode(message))
         except OSError:
             self._hung_up = True
+
+
+def _nothing() -> None:
+    """What a lingering run does when the spawner dies."""

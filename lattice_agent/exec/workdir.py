@@ -50,7 +50,11 @@ class WorkDirectory:
         for _ in range(_ATTEMPTS):
             path = os.path.join(root, f"{PREFIX}x{secrets.token_hex(12)}")
             os.mkdir(path, stat.S_IRWXU)
-            fd = _lock(path)
+            try:
+                fd = _lock(path)
+            except OSError:
+                os.rmdir(path)  # still empty
+                raise
             if fd is not None:
                 directory = cls(path, fd)
                 directory._write_script(script)
@@ -124,7 +128,11 @@ def cleanup_leftovers(work_root: str | None) -> int:
     deadline = time.monotonic() + CLEANUP_S
     removed = 0
     for path in _leftovers(root):
-        fd = _lock(path)
+        try:
+            fd = _lock(path)
+        except OSError as error:
+            log.warning("work directory %s cannot be looked at: %s", path, error.strerror)
+            continue
         if fd is None:
             continue
         directory = WorkDirectory(path, fd)
@@ -156,17 +164,21 @@ def _lock(path: str) -> int | None:
     """A descriptor that holds the lock of the directory at ``path``; None if another has it or it is gone.
 
     After the lock was got the path is compared: a clean-up may have removed the directory between mkdir and flock.
+    Raises OSError for anything else (no descriptors, no memory), which another name would not change.
     """
     try:
         fd = open_whatever_mode(path)  # a script may have taken all permissions from it
-    except OSError:
+    except FileNotFoundError:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _is_same(path, fd):
             return fd
-    except OSError:
+    except BlockingIOError:
         pass
+    except OSError:
+        os.close(fd)
+        raise
     os.close(fd)
     return None
 

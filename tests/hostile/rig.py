@@ -5,6 +5,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 INTERPRETERS = {"sh": "/bin/sh", "bash": "/bin/bash", "python3": sys.executable, "node": "/usr/bin/node"}
 OUTER_LIMIT_S = 30
 """No test of a single run takes this long; one that hangs is ended here."""
+
+
+UNSWEPT_S = 3
+"""How long a left process is looked for."""
 
 
 def marker() -> str:
@@ -100,19 +105,27 @@ def parent_of(pid: int) -> int:
     return parse_stat(Path(f"/proc/{pid}/stat").read_text())[0]
 
 
+def arguments_of(pid: int) -> list[str]:
+    """The command line."""
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+
+
 def children_of(pid: int) -> list[int]:
     """The children of a process with one thread."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def wait_until(condition: Callable[[], object]) -> None:
-    """Until the condition holds; the outer limit of the test ends it otherwise. Looks, because /proc sends no events."""
+    """Until the condition holds; the test's outer limit ends it otherwise. Looks, because /proc sends no events."""
     while not condition():  # noqa: ASYNC110
         await trio.sleep(0.005)
 
 
 def leaves_something_unswept(script: str) -> bool:
-    """Whether the script, run plainly, leaves a living process behind (which is then killed)."""
+    """Whether the script, run plainly, leaves a living process behind (which is then killed).
+
+    Looks for a while: a process that is just being executed has no environment for a moment.
+    """
     run_id = marker()
     subprocess.run(
         ["/bin/sh", "-c", script],
@@ -123,11 +136,16 @@ def leaves_something_unswept(script: str) -> bool:
         timeout=OUTER_LIMIT_S,
         check=False,
     )
-    left = processes_of(run_id)
-    for pid in left:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return bool(left)
+    deadline = time.monotonic() + UNSWEPT_S
+    while not (left := processes_of(run_id)) and time.monotonic() < deadline:
+        pass
+    found = bool(left)
+    while left:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        left = processes_of(run_id)
+    return found
 
 
 def kilobytes(pid: int | str, field: str) -> int:

@@ -61,11 +61,13 @@ class DyingConnection(sqlite3.Connection):
     watch: Watch
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        if sql != "COMMIT" or not self.watch.due:
-            return super().execute(sql, *parameters)
-        if self.watch.point.when == "after":
-            super().execute(sql)
-        die()
+        due = sql == "COMMIT" and self.watch.due
+        if due and self.watch.point.when == "before":
+            die()
+        cursor = super().execute(sql, *parameters)
+        if due:
+            die()
+        return cursor
 
 
 def die() -> NoReturn:
@@ -95,7 +97,7 @@ def die_at(point: Point) -> None:
         return stored
 
     sqlite3.connect = partial(sqlite3.connect, factory=DyingConnection)  # type: ignore[assignment]
-    Journal.put = put_and_note  # type: ignore[method-assign]
+    Journal.put = put_and_note  # type: ignore[method-assign,assignment]
 
 
 def follow_clock(file: Path) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import BufferedIOBase
 from urllib.parse import urlsplit
 
 STUCK_S = 20.0
@@ -69,7 +69,7 @@ class _Connection(socketserver.StreamRequestHandler):
             while request.complete and self._forward(request.content, plane, answers):
                 request = _read_message(self.rfile)
 
-    def _forward(self, request: bytes, plane: socket.socket, answers: BinaryIO) -> bool:
+    def _forward(self, request: bytes, plane: socket.socket, answers: BufferedIOBase) -> bool:
         """One exchange; False when the connection ends with it."""
         path = urlsplit(request.split(b" ", 2)[1].decode()).path
         self.server.exchanges.append(Exchange(path, time.monotonic()))
@@ -89,7 +89,7 @@ class _Message:
     complete: bool
 
 
-def _read_message(stream: BinaryIO) -> _Message:
+def _read_message(stream: BufferedIOBase) -> _Message:
     """Head and body, or what there was of them before the end of the stream."""
     head, length = b"", 0
     while not head.endswith(b"\r\n\r\n"):

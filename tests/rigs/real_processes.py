@@ -1,6 +1,6 @@
-"""A control plane, agents and their tasks as real processes on loopback.
+"""Agents and their tasks as real processes, on what one node keeps on disk.
 
-    with control_plane(place) as plane:
+    with control_plane(place) as plane:  # tests.rigs.steered_plane
         site = Site(place, plane.url, plane.add_node())
         with site.agent() as agent:
             plane.result(plane.create(site.node, site.script("echo done")))
@@ -9,7 +9,6 @@ Scripts made by ``Site.script`` append a line to a file when they start: the fil
 """
 
 import os
-import secrets
 import select
 import shlex
 import signal
@@ -21,26 +20,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from server_stub.bootstrap import create_operator_token
-from server_stub.store.sqlite import SqliteStore
 from tests.hostile.rig import alive, children_of, processes_of
-from tests.rigs import steering, steered_server
 from tests.rigs.crashing_agent import Point
-from tests.rigs.server_process import started
-from tests.rigs.steering import Steering
+from tests.rigs.steered_plane import LIMIT_S, Node, SteeredPlane
 
 COMMAND = Path(sys.executable).with_name("lattice-agent")
 CRASHING = Path(__file__).with_name("crashing_agent.py")
-LIMIT_S = 20.0
-"""No single step of these tests takes this long; one that hangs is ended here."""
-LEASE_DIES_S = 400.0
-"""More than the 30 s of these tasks and the 300 s that the control plane allows on top."""
 LOOK_S = 0.005
 
 
@@ -52,104 +41,6 @@ def wait_until(condition: Callable[[], Any], what: str) -> Any:
             raise TimeoutError(f"waited {LIMIT_S:.0f} s for {what}")
         time.sleep(LOOK_S)
     return found
-
-
-# --- the control plane ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Node:
-    """A registered node."""
-
-    id: str
-    token: str
-
-
-class Plane:
-    """The operator's side of a control plane that runs at ``url``."""
-
-    def __init__(self, url: str, operator_token: str) -> None:
-        self.url = url
-        headers = {"authorization": f"Bearer {operator_token}"}
-        self._api = httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=2 * LIMIT_S)
-
-    def close(self) -> None:
-        self._api.close()
-
-    def add_node(self) -> Node:
-        node_id = f"node-{secrets.token_hex(6)}"
-        return Node(node_id, self._post("/api/v1/nodes", id=node_id)["token"])
-
-    def node(self, node: Node) -> dict[str, Any]:
-        """What the control plane knows of it."""
-        found: dict[str, Any] = self._get(f"/api/v1/nodes/{node.id}")["node"]
-        return found
-
-    def create(self, node: Node, script: str, interpreter: str = "sh", **limits: int) -> str:
-        """A task's id."""
-        order = {"node": node.id, "interpreter": interpreter, "script": script, **limits}
-        return str(self._post("/api/v1/tasks", **order)["task"]["id"])
-
-    def task(self, task_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._get(f"/api/v1/tasks/{task_id}")["task"]
-        return found
-
-    def result(self, task_id: str) -> dict[str, Any]:
-        """The one result of a task, once it is there; told by the control plane, without looking again and again."""
-        found = self._get(f"/api/v1/tasks/{task_id}", wait_s=int(LIMIT_S))["task"]
-        assert len(found["results"]) == 1, f"the task is {found['status']} and has {len(found['results'])} results"
-        result: dict[str, Any] = found["results"][0]
-        return result
-
-    def stored(self, node: Node) -> Counter[str]:
-        """How often a result of each task was accepted as new."""
-        events = self._get("/api/v1/audit", action="task.result", node=node.id, limit=1000)["events"]
-        fresh = (event for event in events if event["decision"] == "allow" and "again" not in event["reason"])
-        return Counter(event["target"] for event in fresh)
-
-    def stop_fleet(self, stop: bool) -> None:
-        """The kill switch."""
-        self._post("/api/v1/kill-switch", enabled=stop)
-
-    def _get(self, path: str, **query: Any) -> Any:
-        return self._api.get(path, params=query).raise_for_status().json()
-
-    def _post(self, path: str, **order: Any) -> Any:
-        return self._api.post(path, json=order).raise_for_status().json()
-
-
-class SteeredPlane(Plane):
-    """One whose clock and judgement a test changes."""
-
-    def __init__(self, url: str, operator_token: str, database: Path, steering_file: Path) -> None:
-        super().__init__(url, operator_token)
-        self.database = database
-        self.steering_file = steering_file
-
-    def let_leases_die(self) -> None:
-        """Moves the clock of the control plane, and of agents that follow it, beyond the life of every lease."""
-        self.steer(ahead_s=steering.read(self.steering_file).ahead_s + LEASE_DIES_S)
-
-    def steer(self, **changes: Any) -> None:
-        """Changes single fields of ``Steering``."""
-        steering.write(self.steering_file, replace(steering.read(self.steering_file), **changes))
-
-
-@contextmanager
-def control_plane(place: Path, *, wire: str = steered_server.EXTENDED, port: int = 0) -> Iterator[SteeredPlane]:
-    """A steered control plane with its files in ``place``; killed at the end."""
-    database, file = place / "control.db", place / "steering.json"
-    operator = register_operator(database)
-    steering.write(file, Steering())
-    words = [sys.executable, "-m", "tests.rigs.steered_server", str(database), str(file), wire, str(port)]
-    with started(words) as running, closing(SteeredPlane(running.url, operator, database, file)) as plane:
-        yield plane
-
-
-def register_operator(database: Path) -> str:
-    """The token of a new operator in a database that is not served now."""
-    with closing(SqliteStore(str(database))) as store:
-        return create_operator_token(store, f"op-{secrets.token_hex(4)}")
 
 
 # --- the agent -------------------------------------------------------------------------------------------------------
@@ -202,6 +93,10 @@ class Start:
     pid: int
     supervisor: int
 
+    def is_gone(self) -> bool:
+        """Whether neither its supervisor is alive nor any process that it led to."""
+        return not processes_of(self.task_id) and not _is_named(self.supervisor, "lattice-run")
+
 
 @dataclass
 class Site:
@@ -213,7 +108,6 @@ class Site:
     node: Node
     prefix: Sequence[str | Path] = ()
     """Put before the command; changes the user."""
-    flags: Sequence[str] = ()
     _lives: int = 0
 
     @property
@@ -235,7 +129,7 @@ class Site:
             words += ["-allow-root-exec=true"]
         words += ["--state-dir", str(self.state), "-task-work-root", str(self.work)]
         words += ["--poll-interval", "0.1s", "--poll-interval-busy", "0.1s", "-interval", "1s"]
-        return [*words, *self.flags, *flags]
+        return [*words, *flags]
 
     @contextmanager
     def agent(
@@ -305,9 +199,7 @@ class Site:
     def wait_tasks_gone(self) -> None:
         """Until no process of any task that started here is alive, nor a supervisor of one."""
         for start in self.starts():
-            wait_until(lambda start=start: not processes_of(start.task_id), f"the end of {start}")
-            supervisor = start.supervisor
-            wait_until(lambda pid=supervisor: not _is_named(pid, "lattice-run"), f"the end of {start}'s supervisor")
+            wait_until(start.is_gone, f"the end of {start}")
 
     def work_directories(self) -> list[str]:
         return [path.name for path in self.work.iterdir()] if self.work.exists() else []

@@ -41,7 +41,7 @@ def steer_judgement(file: Path) -> None:
             return INVALID_LEASE
         return judge(result, target, output_limit if now.output_limit is None else now.output_limit, stored)
 
-    reporting.judge = steered
+    reporting.judge = steered  # type: ignore[attr-defined]  # the name by which it is called there
 
 
 def main(db_path: str, steering_path: str, wire: str, port: str) -> None:
