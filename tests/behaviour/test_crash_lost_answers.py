@@ -61,7 +61,7 @@ def test_lost_answers_to_polls(extended: SteeredPlane, tmp_path: Path) -> None:
         site = Site(tmp_path, proxy.url, plane.add_node())
         proxy.lose_answer = first(2, "/api/agent/tasks")
         tasks = [plane.create(site.node, site.script("echo kept")) for _ in range(TASKS)]
-        with site.agent("--slots", "2", steered_by=plane) as agent:
+        with site.agent("--slots", "2") as agent:
             wait_until(lambda: all(plane.task(task)["attempts"] for task in tasks), "every task to be handed out")
             plane.let_leases_die()
             results = [plane.result(task) for task in tasks]

@@ -19,7 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,10 +152,12 @@ class Site:
             process = subprocess.Popen(command, stdout=output, stderr=output, env=environ | environment, cwd="/")
         try:
             spawner = _spawner_of(process, log)
-            with closing_descriptor(os.pidfd_open(spawner)) as spawner_end:
+            with _outlived_by_nothing(spawner) as spawner_end:
                 agent = RunningAgent(process, log, spawner, spawner_end)
-                yield agent
-                agent.kill()
+                try:
+                    yield agent
+                finally:
+                    agent.kill()
                 agent.wait_spawner_gone()
         finally:
             process.kill()
@@ -245,8 +247,12 @@ def reserved_port() -> Iterator[int]:
 
 
 @contextmanager
-def closing_descriptor(descriptor: int) -> Iterator[int]:
+def _outlived_by_nothing(pid: int) -> Iterator[int]:
+    """A pidfd of the process, which is killed at the end: where a test failed, it may not have gone by itself."""
+    descriptor = os.pidfd_open(pid)
     try:
         yield descriptor
     finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         os.close(descriptor)
