@@ -70,7 +70,7 @@ async def test_no_new_privileges_and_signals_as_after_a_login() -> None:
         rows = lines(await runner.run(plan("exec cat /proc/self/status")))
     status = dict(row.split(":\t") for row in rows if "\t" in row)
     assert status["NoNewPrivs"] == "1"
-    # Signals 32 and 33 are glibc's own: its posix_spawn (make uses it) leaves 32 ignored in every descendant, no program
+    # Signals 32 and 33 are glibc's own: its posix_spawn (make uses it) leaves 32 ignored in every descendant, nobody
     # can send or set them through glibc, and they have no default for a script to miss.
     ours = ~(1 << 31 | 1 << 32)
     assert {int(status[name], 16) & ours for name in ("SigBlk", "SigIgn", "SigCgt")} == {0}
