@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lattice_agent.exec.policy import AGENT_UPDATE_MARK, REPLACEMENT_REFUSED
 from lattice_agent.tasks.shape import INTERRUPTED, TRUNCATED
 from tests.rigs.crashing_agent import ANY, Point
 from tests.rigs.real_processes import Site
@@ -124,6 +125,7 @@ OUTPUT_LIMIT = 120
 PRINT = "printf '%0100d' 0"
 WAIT = "sleep 60"
 CUT = f"stdout {TRUNCATED}"
+DECLINED = REPLACEMENT_REFUSED[:OUTPUT_LIMIT]
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ CASES = (
     Case(straight, "waiting to running", "after", INTERRUPTED, starts=0),
     Case(straight, "running to finished", "before", INTERRUPTED),
     Case(straight, "running to finished", "after"),
+    Case(straight, "waiting to finished", "before", DECLINED, starts=0, body=AGENT_UPDATE_MARK),
+    Case(straight, "waiting to finished", "after", DECLINED, starts=0, body=AGENT_UPDATE_MARK),
     Case(straight, "finished to accepted", "before"),
     Case(straight, "finished to accepted", "after"),
     Case(after_an_interruption, "running to finished", "before", INTERRUPTED, body=WAIT),
