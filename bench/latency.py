@@ -51,10 +51,10 @@ def latency(samples: int) -> tuple[list[float], list[float]]:
     totals, rests = [], []
     with control_plane() as plane, agent(plane, *FIXED_POLL):
         wait_online(plane)
-        plane.wait(plane.create())
+        task = plane.wait(plane.create())
         for i in range(samples):
-            # After an answer that held work the agent polls at once, and then a second later: that is phase 0.
-            time.sleep(0.05 + i / samples)
+            # The poll that leased the last task was phase 0; creations are spread evenly over the second after it.
+            time.sleep(max(0.0, stamp(task["started_at"]) + (i + 0.5) / samples - time.time()))
             begun = time.perf_counter()
             task = plane.wait(plane.create())
             total = time.perf_counter() - begun

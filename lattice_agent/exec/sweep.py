@@ -1,12 +1,11 @@
 """Ends a tree of processes that may not want to end. Used by a supervisor for its run, by the spawner for orphans.
 
 The root of the tree is this process, a child subreaper: whatever a descendant does (setsid, double fork), it stays
-a descendant. One step of a sweep is
+a descendant. One step looks, sends SIGKILL to everything it saw (a stopped process needs no SIGCONT for that), and reaps,
+so that the next look does not find the dead.
 
-1. *freeze*: look and SIGSTOP what is new, again and again until a look finds nothing new (bounded). Stopped processes
-   don't fork, don't exit and don't free their place under RLIMIT_NPROC, so that a fork bomb stands still;
-2. *kill*: SIGKILL, which needs no SIGCONT, to everything in that last look;
-3. *reap*, so that the next look does not find the dead.
+Stopping the tree with SIGSTOP before killing it was measured against bounded fork bombs (64 and 200 processes) and fork
+chains: it ended none that the plain kill did not, and none faster.
 
 It is over when two steps in a row found nothing, and nothing waits to be reaped. For a supervisor the second half is a
 proof: wait4(2) answers ECHILD only if there is no child at all, and the kernel hands every orphan to the subreaper
@@ -28,8 +27,6 @@ SWEEP_S = 5.0
 """After this a sweep gives up and says so."""
 PAUSE_MS = 5
 """Between two steps that found something: the killed need a moment to die. A SIGCHLD ends the pause."""
-FREEZE_LOOKS = 16
-"""Looks of one freeze. Whoever still forks after so many is killed as far as seen; the next step goes on."""
 COUNTED = 10_000
 """Killed processes that are told apart in the count (an id is counted once); more are not counted."""
 
@@ -69,8 +66,8 @@ class Sweep:
         return len(self._killed)
 
     def step(self) -> bool:
-        """Freeze, kill and reap what is there now; True when two steps in a row found nothing."""
-        targets = self._freeze()
+        """Kill and reap what is there now; True when two steps in a row found nothing."""
+        targets = targets_below(self._root, self._skip, self._spares)
         for target in targets:
             if target.send(signal.SIGKILL) and target.running() and len(self._killed) < COUNTED:
                 self._killed.add(target.pid)
@@ -79,19 +76,6 @@ class Sweep:
         self.found_any = bool(targets) or not nothing_to_reap
         self._empty_steps = 0 if self.found_any else self._empty_steps + 1
         return self._empty_steps >= 2
-
-    def _freeze(self) -> list[Process]:
-        stopped: set[int] = set()
-        for _ in range(FREEZE_LOOKS):
-            targets = targets_below(self._root, self._skip, self._spares)
-            new = [target for target in targets if target.pid not in stopped]
-            if not new:
-                return targets
-            for target in new:
-                target.send(signal.SIGSTOP)
-                stopped.add(target.pid)
-            proctree.close(targets)
-        return targets_below(self._root, self._skip, self._spares)
 
 
 def finish(sweep: Sweep, pause: Callable[[int], None]) -> bool:

@@ -66,6 +66,8 @@ class Intake:
         self._trouble = Backoff(BASE_S, CAP_S)  # our own: a full spool, a disk that fails
         self._last_work: float | None = None
         self._kill_switch = False
+        self._at_once = False
+        self._period_began = 0.0
         # Leases that could not be written yet: nothing is asked for before they are. At most MAX_TAKEN.
         self._unwritten: list[Lease] = []
 
@@ -90,8 +92,14 @@ class Intake:
             await trio.sleep_until(next_at)
 
     async def _poll(self) -> float:
-        """One poll; returns the time of the next. The period runs from start to start, whatever an answer takes."""
+        """One poll; returns the time of the next.
+
+        The period runs from start to start, whatever an answer takes, and an extra poll right after work does not
+        shift it.
+        """
         began = trio.current_time()
+        if not self._at_once:
+            self._period_began = began
         params = {}
         if self._features.has(BATCH_LEASES):
             params["max"] = str(min(MAX_LEASES, self._runs.free_slots()))
@@ -106,7 +114,10 @@ class Intake:
             self._last_work = trio.current_time()
             await self._take(leases)
         since = None if self._last_work is None else trio.current_time() - self._last_work
-        return began + poll_delay(self._rhythm, got_work=bool(leases), since_work_s=since, chance=self._rng.random())
+        self._at_once = bool(leases)
+        delay = poll_delay(self._rhythm, got_work=bool(leases), since_work_s=since, chance=self._rng.random())
+        on_period = self._period_began + delay
+        return on_period if on_period > trio.current_time() else began + delay
 
     async def _take(self, leases: list[Lease]) -> None:
         """Write leases and bring their tasks on their way; StateError leaves them for the next try."""

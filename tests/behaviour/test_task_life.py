@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -456,6 +457,21 @@ async def test_any_2xx_is_an_acceptance(tmp_path: Path, autojump_clock: MockCloc
     with trio.fail_after(HOUR):
         async with living(LeaseLoop(server, executor, tmp_path)) as loop:
             await eventually(lambda: in_phase(loop, "task_1", Phase.ACCEPTED))
+    assert sum(path.endswith("result") for path, _, _ in server.log) == 1
+
+
+async def test_weak_point_07_an_extra_poll_right_after_work_does_not_shift_the_period(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    server, executor = ReferenceServer(), ScriptedExecutor(duration_s=0.3)
+    server.add("task_1")
+    with trio.fail_after(HOUR):
+        async with living(LeaseLoop(server, executor, tmp_path)):
+            await trio.sleep(10)
+    first, at_once, *others = server.poll_times
+    assert at_once - first < 0.1
+    assert 0.9 <= others[0] - first <= 1.1
+    assert all(0.9 <= later - earlier <= 1.1 for earlier, later in pairwise(others))
 
 
 @pytest.mark.parametrize("batch", [False, True])

@@ -3,6 +3,7 @@
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import trio
 
+from lattice_agent.exec import spawner
+from lattice_agent.exec.kernel import seqpacket
 from lattice_agent.exec.kernel.proctree import parse_stat
-from lattice_agent.exec.launch import start_spawner
+from lattice_agent.exec.launch import SpawnerProcess, start_spawner
 from lattice_agent.exec.plan import TASK_PATH, Level, Limits, Plan
 from lattice_agent.exec.runner import Runner, open_runner
 from lattice_agent.exec.supervision import LingerEnd
@@ -74,9 +77,9 @@ def plan(
 @asynccontextmanager
 async def a_runner(on_linger_end: Callable[[LingerEnd], None] | None = None) -> AsyncGenerator[Runner, None]:
     """A runner on a spawner of its own, under the outer limit."""
-    spawner = start_spawner()
+    process = start_spawner()
     with trio.fail_after(OUTER_LIMIT_S):
-        async with open_runner(spawner, on_linger_end=on_linger_end) as runner:
+        async with open_runner(process, on_linger_end=on_linger_end) as runner:
             yield runner
 
 
@@ -154,3 +157,41 @@ def kilobytes(pid: int | str, field: str) -> int:
         if line.startswith(field + ":"):
             return int(line.split()[1])
     raise AssertionError(f"no {field} of {pid}")
+
+
+class ForkedProcess:
+    """As much of Popen as a SpawnerProcess uses."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        return self._wait(os.WNOHANG)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        return self._wait(0)
+
+    def kill(self) -> None:
+        if self._status is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _wait(self, flags: int) -> int | None:
+        if self._status is None and os.waitpid(self.pid, flags)[0]:
+            self._status = 0
+        return self._status
+
+
+def fork_spawner() -> SpawnerProcess:
+    """A spawner without an exec: of a uid that cannot reach the interpreter, or with patched bounds."""
+    ours, theirs = seqpacket.pair()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        spawner.main(socket.socket.detach(theirs))
+        os._exit(0)
+    theirs.close()
+    return SpawnerProcess(ForkedProcess(pid), ours)  # type: ignore[arg-type]  # duck of Popen

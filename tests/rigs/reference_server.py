@@ -45,6 +45,7 @@ class ReferenceServer:
         self.tasks: dict[str, ModelTask] = {}
         self.rng = random.Random(seed)
         self.log: list[tuple[str, str, int]] = []
+        self.poll_times: list[float] = []
         self.lose_request: Callable[[str], bool] = lambda path: False
         self.lose_answer: Callable[[str], bool] = lambda path: False
         self.lose_request_of: Callable[[str, dict[str, Any]], bool] = lambda path, body: False
@@ -59,6 +60,7 @@ class ReferenceServer:
         return task
 
     async def get(self, path: str, params: Mapping[str, str] | None = None, **_: Any) -> Answer:
+        self.poll_times.append(trio.current_time())
         return await self._exchange(path, dict(params or {}), lambda: (200, self._poll(dict(params or {}))))
 
     async def post(self, path: str, body: bytes, **_: Any) -> Answer:

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 from lattice_agent.exec import runner as runner_module
+from lattice_agent.exec.capture import Stream
 from lattice_agent.exec.outcome import Kind
 from lattice_agent.exec.requests import MAX_BYTES
 from tests.hostile.rig import a_runner, children_of, marker, plan, wait_until
@@ -96,3 +98,13 @@ async def test_a_fault_of_ours_ends_the_run_and_is_raised(tmp_path: Path, monkey
             await runner.run(plan("exit 0", work_root=str(root)))
         assert open_descriptors() == before
     assert list(root.iterdir()) == []
+
+
+async def test_what_is_in_the_pipe_when_the_run_ends_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def asleep(_stream: Stream) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(Stream, "pump", asleep)
+    async with a_runner() as runner:
+        outcome = await runner.run(plan("echo last words; echo and errors >&2"))
+    assert (outcome.stdout.kept, outcome.stderr.kept) == (b"last words\n", b"and errors\n")

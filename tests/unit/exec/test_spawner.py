@@ -29,7 +29,7 @@ from lattice_agent.exec.requests import (
     decode,
     encode,
 )
-from tests.hostile.rig import OUTER_LIMIT_S, children_of, marker, processes_of, wait_until
+from tests.hostile.rig import OUTER_LIMIT_S, children_of, fork_spawner, marker, processes_of, wait_until
 
 
 class Line:
@@ -252,3 +252,25 @@ async def test_the_spawners_end_waits_for_the_end_of_its_runs(rig: Rig) -> None:
     line.sock.close()
     rig.spawner.close()
     assert processes_of(rig.run_id) == set()
+
+
+async def test_a_supervisor_that_does_not_end_when_the_agent_is_gone_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lattice_agent.exec.spawner.WIND_UP_S", 0.1)
+    monkeypatch.setattr("lattice_agent.exec.sweep.SWEEP_S", 0.5)
+    rig = Rig(fork_spawner(), tmp_path)
+    line = rig.run("setsid sleep 60 & sleep 60")
+    assert isinstance(line.hear(), Started)
+    with trio.fail_after(OUTER_LIMIT_S):
+        await wait_until(lambda: len(processes_of(rig.run_id)) == 3)
+    rig.spawner.close()  # its control line stays open, so the supervisor has no reason to end
+    assert processes_of(rig.run_id) == set()
+    assert line.hear() is None
+    rig.close()
+
+
+def test_a_supervisor_has_a_session_of_its_own(rig: Rig) -> None:
+    assert isinstance(rig.run("sleep 60").hear(), Started)
+    [supervisor] = children_of(rig.spawner.pid)
+    assert os.getsid(supervisor) == supervisor
