@@ -1,8 +1,8 @@
 """Ends a tree of processes that may not want to end. Used by a supervisor for its run, by the spawner for orphans.
 
 The root of the tree is this process, a child subreaper: whatever a descendant does (setsid, double fork), it stays
-a descendant. One step looks, sends SIGKILL to everything it saw (a stopped process needs no SIGCONT for that), and reaps,
-so that the next look does not find the dead.
+a descendant. One step looks, sends SIGKILL to everything it saw (a stopped process needs no SIGCONT for that), and
+reaps, so that the next look does not find the dead.
 
 Stopping the tree with SIGSTOP before killing it was measured against bounded fork bombs (64 and 200 processes) and fork
 chains: it ended none that the plain kill did not, and none faster.
