@@ -127,4 +127,6 @@ async def test_a_supervisor_killed_while_something_lingers_leaves_it_to_the_spaw
         os.kill(parent_of(lingerer), signal.SIGKILL)
         await wait_until(lambda: ends)
         assert not alive(lingerer)
-    assert ends == [LingerEnd(run_id, 1, killed=1, uncertain=False)]
+    # Whether the spawner counts it as killed depends on who looks first; that it is gone, and known to be, does not.
+    [end] = ends
+    assert (end.run_id, end.lingered, end.uncertain) == (run_id, 1, False)
