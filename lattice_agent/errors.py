@@ -94,6 +94,12 @@ class SpawnerGoneError(SandboxError):
     """The spawner process ended; what it was running is interrupted."""
 
 
+class PrivilegesGoneError(SpawnerGoneError):
+    """The spawner ended, and this process cannot start one with the privileges that it had."""
+
+    default_hint = "let the service manager restart the agent (Restart=always): it starts both"
+
+
 # --- a local source of facts or usage failed -----------------------------------------------------------------
 
 

@@ -35,14 +35,19 @@ LAYERS: dict[str, set[str]] = {
 }  # fmt: skip
 
 PURE = (
-    "exec/policy.py", "exec/plan.py", "exec/outcome.py", "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py",
+    "exec/policy.py", "exec/plan.py", "exec/pool.py", "exec/dispatch.py", "exec/syscalls.py", "exec/outcome.py",
+    "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py",
     "usage/normalise.py", "facts/addresses.py", "facts/address_plan.py", "link/transport_policy.py",
 )  # fmt: skip
 IMPURE_MODULES = {"trio", "socket", "time", "os", "subprocess", "sqlite3", "httpx", "random", "pathlib", "asyncio"}
 # os is imported by outcome for WIFSIGNALED and its kin, which are functions of a number.
 PURE_EXCEPTIONS = {"exec/outcome.py": {"os"}}
 
-PRIVILEGED = ("exec/spawner.py", "exec/host_run.py", "exec/requests.py", "exec/script.py", "exec/sweep.py")
+PRIVILEGED = (
+    "exec/spawner.py", "exec/host_run.py", "exec/requests.py", "exec/script.py", "exec/sweep.py", "exec/blueprint.py",
+    "exec/cell.py", "exec/cell_steps.py", "exec/cells.py", "exec/filter_source.py", "exec/memory_watch.py",
+    "exec/step.py", "exec/template.py",
+)  # fmt: skip
 PRIVILEGED_ALLOWED = {
     "__future__", "os", "sys", "signal", "socket", "select", "struct", "errno", "time", "gc", "resource", "array",
     "ctypes", "fcntl", "stat", "collections", "typing", "enum", "prctl", "lattice_agent", "contextlib", "functools",

@@ -23,7 +23,9 @@ ONE_SHOTS: Final = {
 }
 """By flag, in the order in which they win (protocol reference, section 6)."""
 
-SUBCOMMANDS: Final[Mapping[str, str]] = {}
+SUBCOMMANDS: Final[Mapping[str, str]] = {
+    "policy": "lattice_agent.cli.policy",
+}
 """By first word. A word here is an addition to the Go agent's command line, where it would end the flags."""
 
 

@@ -56,6 +56,13 @@ class ExecSettings:
     policy_path: Path | None = path(
         "Local policy (TOML): what the node's owner allows.", flag="policy", env="LATTICE_POLICY", trust=Trust.ROOT
     )
+    min_level: str = text(
+        "Weakest level a task gets without a grant: strict, network, landlock or host; of this and the policy file's "
+        "the stricter holds. With neither: strict, or host for a root agent with the opt-in and no policy file.",
+        flag="min-level",
+        env="LATTICE_MIN_LEVEL",
+        trust=Trust.ROOT,
+    )
     drain_s: float = seconds(
         "How long running tasks may go on after SIGTERM before they are ended as interrupted.",
         flag="drain-time",

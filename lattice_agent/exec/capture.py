@@ -1,103 +1,31 @@
-"""One output stream of a run, agent side: keeps the first bytes, counts and drains the rest, and never grows.
+"""An output stream whose reader waits with trio.
 
-The end of a run is the end of its main process, not the end-of-file here: whatever inherited the pipe may hold it open
-for ever (weak point 5). So ``pump`` runs beside the run and is cancelled when it is over; ``take_rest`` then reads what
-still is in the pipe. A process that lingers on purpose must not die of SIGPIPE: ``discard`` goes on draining for it.
-
-Beyond what is kept, bytes go from the pipe to /dev/null with splice(2), without being copied into this process. One
-turn moves at most what the pipe holds (64 KiB), then other tasks of the agent have theirs: a flood of output costs
-neither memory nor a heartbeat.
+``pump`` runs beside a run and is cancelled when it is over. A process that lingers on purpose must not die of SIGPIPE:
+``discard`` goes on draining for it.
 """
-
-import fcntl
-import os
-from typing import Final
 
 import trio
 
-from lattice_agent.exec.outcome import StreamCapture
-
-BEYOND: Final = 3
-"""Bytes kept past the limit: a UTF-8 character has at most three more after its first."""
-CHUNK: Final = 64 * 1024
-"""Bytes of one read: the usual capacity of a pipe."""
+from lattice_agent.exec.output_stream import OutputStream
 
 
-class Stream:
+class Stream(OutputStream):
     """The read end of a pipe. Owns the descriptor; ``close`` it."""
-
-    def __init__(self, fd: int, limit: int) -> None:
-        """``limit``: bytes to keep. The descriptor becomes non-blocking (the writer's end stays as it is)."""
-        os.set_blocking(fd, False)
-        self._fd = fd
-        self._limit = limit
-        self._kept = bytearray()
-        self._produced = 0
-        self._null: int | None = None
-        self._splice = True
-
-    def captured(self) -> StreamCapture:
-        """What was kept and counted so far."""
-        kept = bytes(self._kept)
-        return StreamCapture(kept[: self._limit], kept[self._limit :], self._produced)
 
     async def pump(self) -> None:
         """Read until end-of-file. Cancelling it loses nothing."""
-        while await self._readable() and self._turn():
+        while await self._readable() and self.take():
             pass
-
-    def take_rest(self) -> None:
-        """Read what the pipe holds now, without waiting; at most its capacity, as what lingers may go on writing."""
-        left = fcntl.fcntl(self._fd, fcntl.F_GETPIPE_SZ)
-        while left > 0:
-            before = self._produced
-            if not self._turn() or self._produced == before:
-                return
-            left -= self._produced - before
 
     async def discard(self) -> None:
         """Throw away what comes until end-of-file, uncounted: for writers that outlive the outcome."""
         while await self._readable():
             try:
-                if not self._skip():
+                if not self.skip():
                     return
             except BlockingIOError:
                 continue
 
-    def close(self) -> None:
-        """Close the pipe; a writer that is left gets SIGPIPE."""
-        os.close(self._fd)
-        if self._null is not None:
-            os.close(self._null)
-
     async def _readable(self) -> bool:
-        await trio.lowlevel.wait_readable(self._fd)
+        await trio.lowlevel.wait_readable(self.fd)
         return True
-
-    def _turn(self) -> bool:
-        """Move what is there, at most one chunk; False at end-of-file."""
-        room = self._limit + BEYOND - len(self._kept)
-        try:
-            if room > 0:
-                data = os.read(self._fd, min(room, CHUNK))
-                self._kept += data
-                count = len(data)
-            else:
-                count = self._skip()
-        except BlockingIOError:
-            return True
-        self._produced += count
-        return count > 0
-
-    def _skip(self) -> int:
-        """Drop at most one pipe's worth; the number of bytes, 0 at end-of-file. Raises BlockingIOError."""
-        if self._splice:
-            if self._null is None:
-                self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                return os.splice(self._fd, self._null, 1 << 20, flags=os.SPLICE_F_NONBLOCK)
-            except BlockingIOError:
-                raise
-            except OSError:
-                self._splice = False  # refused by a seccomp filter or an old kernel: read and forget
-        return len(os.read(self._fd, CHUNK))

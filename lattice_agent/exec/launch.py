@@ -86,9 +86,13 @@ def _program(fd: int) -> str:
 
 
 def _import_places() -> list[str]:
-    """Where the spawner finds this very package and python-prctl."""
-    prctl = importlib.util.find_spec("prctl")
-    if prctl is None or prctl.origin is None:
-        raise SandboxError("the module prctl is missing", hint="install python-prctl into the agent's environment")
-    package = Path(__file__).resolve().parents[2]
-    return list(dict.fromkeys([os.fspath(package), os.fspath(Path(prctl.origin).parent)]))
+    """Where the spawner finds this very package, python-prctl, and pyseccomp for the child that makes the filters."""
+    places = [Path(__file__).resolve().parents[2], *(_place_of(name) for name in ("prctl", "pyseccomp"))]
+    return list(dict.fromkeys(os.fspath(place) for place in places))
+
+
+def _place_of(module: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise SandboxError(f"the module {module} is missing", hint=f"install {module} into the agent's environment")
+    return Path(spec.origin).parent

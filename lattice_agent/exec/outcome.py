@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from lattice_agent.exec.plan import Level, Limits, Refusal
+from lattice_agent.exec.plan import MIB, Level, Limits, Refusal
 
 SIGNAL_TEXTS: Final[Mapping[int, str]] = {
     signal.SIGHUP: "hangup",
@@ -57,6 +57,8 @@ class Kind(StrEnum):
     """It was not allowed; nothing ran."""
     FAILED_TO_START = "failed_to_start"
     """It was allowed, but the interpreter could not be executed; nothing ran."""
+    MEMORY_LIMIT = "memory_limit"
+    """It was killed, with everything it had started, for using more memory than it may."""
     INTERRUPTED = "interrupted"
     """A process of ours ended under it; whether the script completed is not known."""
 
@@ -73,7 +75,9 @@ class Cause(StrEnum):
 
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
+    MEMORY = "memory limit"
     SPAWNER_GONE = "the spawner ended"
+    CELL_KILLED = "the run's cell was killed"
     SUPERVISOR_GONE = "the run's supervisor ended"
 
 
@@ -134,11 +138,12 @@ class Outcome:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     max_rss_bytes: int = 0
+    """Largest seen: of one process, or of the whole cell where that was watched."""
     stdout: StreamCapture = field(default_factory=StreamCapture)
     stderr: StreamCapture = field(default_factory=StreamCapture)
     sweeping: Sweeping = field(default_factory=Sweeping)
     message: str = ""
-    """For REFUSED, FAILED_TO_START and INTERRUPTED: why."""
+    """For REFUSED, FAILED_TO_START, MEMORY_LIMIT and INTERRUPTED: why."""
 
 
 def refused(refusal: Refusal, level: Level) -> Outcome:
@@ -160,12 +165,26 @@ def judge(
     stdout: StreamCapture,
     stderr: StreamCapture,
     sweeping: Sweeping,
+    wall_s: float = 0.0,
+    memory_peak: int = 0,
 ) -> Outcome:
-    """The outcome of a run that was started. ``usage`` is None when nobody saw its main process end."""
+    """The outcome of a run that was started. ``usage`` is None when nobody saw its main process end.
+
+    ``wall_s`` and ``memory_peak`` (bytes) are what was seen from outside, for that case.
+    """
     if usage is None:
         kind = _kind_unseen(cause)
-        message = str(cause or Cause.SUPERVISOR_GONE) if kind is Kind.INTERRUPTED else ""
-        return Outcome(kind, level, stdout=stdout, stderr=stderr, sweeping=sweeping, message=message)
+        return Outcome(
+            kind,
+            level,
+            clock=_clock(kind, None, 0.0, limits),
+            wall_s=wall_s,
+            max_rss_bytes=memory_peak,
+            stdout=stdout,
+            stderr=stderr,
+            sweeping=sweeping,
+            message=_message_unseen(kind, cause, limits),
+        )
     number = os.WTERMSIG(usage.status) if os.WIFSIGNALED(usage.status) else None
     kind = _kind(cause, number, cut=bool(stdout.dropped or stderr.dropped))
     return Outcome(
@@ -201,12 +220,24 @@ def signal_text(number: int) -> str:
     return SIGNAL_TEXTS.get(number, f"signal {number}")
 
 
+def _message_unseen(kind: Kind, cause: Cause | None, limits: Limits) -> str:
+    match kind:
+        case Kind.INTERRUPTED:
+            return str(cause or Cause.SUPERVISOR_GONE)
+        case Kind.MEMORY_LIMIT:
+            return f"more than {limits.memory_bytes // MIB} MiB"
+        case _:
+            return ""
+
+
 def _kind_unseen(cause: Cause | None) -> Kind:
     match cause:
         case Cause.TIMEOUT:
             return Kind.TIMED_OUT
         case Cause.CANCELLED:
             return Kind.CANCELLED
+        case Cause.MEMORY:
+            return Kind.MEMORY_LIMIT
         case _:
             return Kind.INTERRUPTED
 
@@ -235,6 +266,8 @@ def _ending_text(outcome: Outcome) -> str:
             return "context canceled"
         case Kind.REFUSED | Kind.FAILED_TO_START:
             return outcome.message
+        case Kind.MEMORY_LIMIT:
+            return f"signal: killed (memory limit exceeded: {outcome.message})"
         case Kind.INTERRUPTED:
             return f"interrupted: {outcome.message}; whether the script completed is not known"
         case Kind.SIGNALLED if outcome.signal is not None:

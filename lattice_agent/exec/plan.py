@@ -16,6 +16,37 @@ class Level(StrEnum):
 
     HOST = "host"
     """Bounded, not isolated: the script has the agent's uid and sees what the agent sees."""
+    LANDLOCK = "landlock"
+    """No namespaces: Landlock, seccomp and a reaper; sees the host's processes by name, reaches none of them."""
+    NETWORK = "network"
+    """As STRICT, with the host's network."""
+    STRICT = "strict"
+    """Own namespaces, a minimal read-only root, an unprivileged uid, seccomp, Landlock."""
+
+    @property
+    def strength(self) -> int:
+        """0 for the weakest; a level satisfies a minimum if its strength is not less."""
+        return list(Level).index(self)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a cell is built for, before its task is known: cells of one profile are alike, and pooled together."""
+
+    level: Level
+    """STRICT, NETWORK or LANDLOCK; level HOST has no cells."""
+    network: bool = False
+    """Level LANDLOCK only: TCP and UDP are allowed. NETWORK always has the network, STRICT never."""
+    read_only: tuple[str, ...] = ()
+    """Host paths that are also there, at the same place, for reading and executing."""
+    writable: tuple[str, ...] = ()
+    """Host paths that are also there, at the same place, for writing; file permissions still hold."""
+    work_bytes: int = 64 * MIB
+    """Size of the tmpfs that holds work directory and /tmp."""
+    work_inodes: int = 8192
+    """Files, directories and links on it."""
+    work_disk: str | None = None
+    """Make the work directory below this host directory instead: no size limit but file_bytes for each file."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +72,9 @@ class Limits:
     cpu_s: int
     """RLIMIT_CPU of each process: SIGXCPU here, SIGKILL one second later."""
     processes: int
-    """RLIMIT_NPROC: of the whole uid, on the whole machine. Without effect for root."""
+    """RLIMIT_NPROC: of the whole uid, on the whole machine. Without effect for root. A cell's uid is its own."""
+    memory_bytes: int = 512 * MIB
+    """Of all processes and files of a cell together. Level host has only the limits of each process."""
     file_bytes: int = 8 * MIB
     """RLIMIT_FSIZE."""
     data_bytes: int = 512 * MIB
@@ -68,7 +101,9 @@ class Plan:
     linger_s: float = 0.0
     """How long processes that left the main session may outlive it (level host only)."""
     work_root: str | None = None
-    """Where the work directory is made; None for the system's temporary directory."""
+    """Level host: where the work directory is made; None for the system's temporary directory."""
+    profile: Profile | None = None
+    """The kind of cell; None at level host."""
 
     def environment_in(self, directory: str) -> tuple[tuple[str, str], ...]:
         """The complete environment of the script (protocol 3.3) when it runs in ``directory``."""
@@ -85,6 +120,9 @@ class RefusalKind(StrEnum):
     INTERPRETER_MISSING = "interpreter_missing"
     REQUEST = "request"
     AGENT_REPLACEMENT = "agent_replacement"
+    SCRIPT = "script"
+    """Policy forbids this very script, or lists the ones that run and this is not among them."""
+    LEVEL = "level"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 
 from lattice_agent.errors import SandboxError
+from lattice_agent.exec.blueprint import LANDLOCK, LEVELS
 from lattice_agent.exec.kernel import rlimits
 
 MAX_MESSAGE = 32 * 1024
@@ -20,6 +21,10 @@ MAX_MESSAGE = 32 * 1024
 MAX_ITEMS = 128
 MAX_BYTES = 8 * 1024
 MAX_LINGER_MS = 3600 * 1000
+MAX_WORK_BYTES = 1 << 40
+MAX_WORK_INODES = 1 << 24
+TAKEN_PATHS = (b"", b"proc", b"sys", b"dev", b"tmp", b"etc")
+"""Directories that a cell has its own of."""
 
 _NUMBER = struct.Struct("!Q")
 _LENGTH = struct.Struct("!I")
@@ -93,11 +98,79 @@ class Destroy(Message):
         self.run = run
 
 
+class PrepareCell(Message):
+    """Build a cell (``blueprint``). Answered by CellReady or CellFailed.
+
+    ``level`` is the level's name, ``network`` 1 where a cell without namespaces may use the network. Paths are
+    absolute.
+    ``directory``: the work directory on the host, made by the agent; empty: a tmpfs of ``work_bytes``.
+    """
+
+    layout = {
+        "cell": "n",
+        "level": "b",
+        "network": "n",
+        "read_only": "B",
+        "writable": "B",
+        "work_bytes": "n",
+        "work_inodes": "n",
+        "directory": "b",
+    }
+
+    def __init__(
+        self,
+        cell: int,
+        level: bytes,
+        network: int,
+        read_only: list[bytes],
+        writable: list[bytes],
+        work_bytes: int,
+        work_inodes: int,
+        directory: bytes,
+    ) -> None:
+        self.cell = cell
+        self.level = level
+        self.network = network
+        self.read_only = read_only
+        self.writable = writable
+        self.work_bytes = work_bytes
+        self.work_inodes = work_inodes
+        self.directory = directory
+
+
+class UseCell(Message):
+    """The cell has got its task: bound its memory from now on. Only for a cell that is ready."""
+
+    layout = {"cell": "n", "memory_bytes": "n"}
+
+    def __init__(self, cell: int, memory_bytes: int) -> None:
+        self.cell = cell
+        self.memory_bytes = memory_bytes
+
+
+class TerminateCell(Message):
+    """SIGTERM to everything in a cell that is in use."""
+
+    layout = {"cell": "n"}
+
+    def __init__(self, cell: int) -> None:
+        self.cell = cell
+
+
+class KillCell(Message):
+    """End a cell with everything in it, whatever it is doing, half-built included. Answered by CellGone."""
+
+    layout = {"cell": "n"}
+
+    def __init__(self, cell: int) -> None:
+        self.cell = cell
+
+
 # --- spawner to agent ----------------------------------------------------------------------------------------
 
 
 class Refused(Message):
-    """The last message was refused; why, and the number of the run if it was a well-formed Run (else 0)."""
+    """A message was refused; why, and the run or cell that it was about if it was well-formed (else 0)."""
 
     layout = {"run": "n", "reason": "b"}
 
@@ -114,6 +187,39 @@ class RunGone(Message):
     def __init__(self, run: int, killed: int) -> None:
         self.run = run
         self.killed = killed
+
+
+class CellReady(Message):
+    """A cell waits for its task. Descriptors: the launcher's socket, the script file, the status pipe, stdout, stderr,
+    the init's pidfd.
+    """
+
+    layout = {"cell": "n"}
+    descriptors = 6
+
+    def __init__(self, cell: int) -> None:
+        self.cell = cell
+
+
+class CellFailed(Message):
+    """A cell could not be built: the step, and the operating system's reason."""
+
+    layout = {"cell": "n", "reason": "b"}
+
+    def __init__(self, cell: int, reason: bytes) -> None:
+        self.cell = cell
+        self.reason = reason
+
+
+class CellGone(Message):
+    """A cell is gone. ``memory_peak``: bytes, 0 if nobody looked; ``memory_hit``: 1 if it was killed for its memory."""
+
+    layout = {"cell": "n", "memory_peak": "n", "memory_hit": "n"}
+
+    def __init__(self, cell: int, memory_peak: int, memory_hit: int) -> None:
+        self.cell = cell
+        self.memory_peak = memory_peak
+        self.memory_hit = memory_hit
 
 
 # --- agent to supervisor -------------------------------------------------------------------------------------
@@ -194,8 +300,15 @@ class LingerOver(Message):
 NUMBERS: dict[type[Message], int] = {
     Run: 1,
     Destroy: 2,
+    PrepareCell: 3,
+    UseCell: 4,
+    TerminateCell: 5,
+    KillCell: 6,
     Refused: 17,
     RunGone: 18,
+    CellReady: 19,
+    CellFailed: 20,
+    CellGone: 21,
     Terminate: 33,
     Kill: 34,
     Started: 49,
@@ -204,8 +317,8 @@ NUMBERS: dict[type[Message], int] = {
     Swept: 52,
     LingerOver: 53,
 }
-TO_SPAWNER = frozenset({Run, Destroy})
-FROM_SPAWNER = frozenset({Refused, RunGone})
+TO_SPAWNER = frozenset({Run, Destroy, PrepareCell, UseCell, TerminateCell, KillCell})
+FROM_SPAWNER = frozenset({Refused, RunGone, CellReady, CellFailed, CellGone})
 TO_SUPERVISOR = frozenset({Terminate, Kill})
 FROM_SUPERVISOR = frozenset({Started, Failed, Ended, Swept, LingerOver})
 
@@ -253,6 +366,30 @@ def check_run(run: Run) -> None:
     for number, soft, hard in triples(run.limits):
         if number not in rlimits.ALLOWED or soft > hard:
             raise RefusedMessageError(f"Run: limit {number} {soft} {hard} is not allowed")
+
+
+def check_cell(request: PrepareCell) -> None:
+    """Raise RefusedMessageError for a PrepareCell whose values make no sense to the kernel or to us."""
+    if request.level not in LEVELS:
+        raise RefusedMessageError("PrepareCell: there is no such level with cells")
+    if bool(request.directory) != (request.level == LANDLOCK) and not request.directory:
+        raise RefusedMessageError("PrepareCell: level landlock needs a work directory")
+    for path in (*request.read_only, *request.writable, *([request.directory] if request.directory else ())):
+        if not path.startswith(b"/") or b"\0" in path or b".." in path.split(b"/") or path.strip(b"/") in TAKEN_PATHS:
+            raise RefusedMessageError(f"PrepareCell: {path!r} is not a path that a cell can be given")
+    if request.work_bytes > MAX_WORK_BYTES or request.work_inodes > MAX_WORK_INODES:
+        raise RefusedMessageError("PrepareCell: the work directory is too large")
+    if not request.directory and not (request.work_bytes and request.work_inodes):
+        raise RefusedMessageError("PrepareCell: 0 would mean a work directory without limits")
+
+
+def number_of(request: Message) -> int:
+    """The number of the run or cell that a request to the spawner is about."""
+    if isinstance(request, Run | Destroy):
+        return request.run
+    if isinstance(request, PrepareCell | UseCell | TerminateCell | KillCell):
+        return request.cell
+    return 0
 
 
 def triples(limits: list[int]) -> list[tuple[int, int, int]]:

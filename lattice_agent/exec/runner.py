@@ -19,9 +19,12 @@ from typing import Final
 import trio
 
 from lattice_agent.errors import SandboxError
+from lattice_agent.exec import blueprint
+from lattice_agent.exec.cell_run import CellRun
+from lattice_agent.exec.cell_task import CellTask, OnOutput
 from lattice_agent.exec.launch import SpawnerProcess
 from lattice_agent.exec.outcome import Cause, Outcome, failed_to_start
-from lattice_agent.exec.plan import Plan
+from lattice_agent.exec.plan import Level, Plan, Profile
 from lattice_agent.exec.spawner_link import SpawnerLink
 from lattice_agent.exec.supervision import LingerEnd, Supervision
 from lattice_agent.exec.workdir import WorkDirectory
@@ -52,14 +55,18 @@ class Runner:
         """How often the spawner died and was replaced."""
         return self._link.restarts
 
-    async def run(self, plan: Plan) -> Outcome:
+    async def run(self, plan: Plan, on_output: OnOutput | None = None) -> Outcome:
         """Run the plan; how it ended. Raises nothing of its own: what cannot be prepared is FAILED_TO_START.
 
         Cancellation ends the script (SIGTERM to its tree, ``grace_s``, SIGKILL, sweep: bounded) and then *returns* an
         outcome of kind CANCELLED with what was captured, so that the caller can store it before its next checkpoint.
         It is raised only if it came before anything was started.
+
+        ``on_output`` gets what is kept of both streams as it comes (levels with cells).
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        if plan.profile is not None:
+            return await self._run_in_cell(plan, plan.profile, on_output)
         try:
             directory = WorkDirectory.create(plan.work_root, plan.script)
         except OSError as error:
@@ -84,6 +91,26 @@ class Runner:
             supervision.close()
             await self._remove(directory)
         return outcome
+
+    async def _run_in_cell(self, plan: Plan, profile: Profile, on_output: OnOutput | None) -> Outcome:
+        directory = None
+        try:
+            if profile.level is Level.LANDLOCK or profile.work_disk is not None:
+                directory = WorkDirectory.create(profile.work_disk or plan.work_root, None)
+            inside = directory.path if directory and profile.level is Level.LANDLOCK else blueprint.WORK
+            cell = await self._link.cells.take(profile, directory.path if directory else "")
+            run = CellRun(CellTask(plan, cell, inside, on_output), self._link.cells, self._link)
+            try:
+                return await run.conduct()
+            finally:
+                run.close()
+        except OSError as error:
+            return failed_to_start(plan.level, f"{error.strerror}: {error.filename}")
+        except SandboxError as error:
+            return failed_to_start(plan.level, str(error))
+        finally:
+            if directory is not None:
+                await self._remove(directory)
 
     async def _linger(self, supervision: Supervision, directory: WorkDirectory) -> None:
         """Until what was spared is gone: its directory stays, and its output is drained."""
@@ -119,14 +146,18 @@ class Runner:
 
 @asynccontextmanager
 async def open_runner(
-    spawner: SpawnerProcess, *, on_linger_end: Callable[[LingerEnd], None] | None = None
+    spawner: SpawnerProcess,
+    *,
+    keep_ready: Profile | None = None,
+    on_linger_end: Callable[[LingerEnd], None] | None = None,
 ) -> AsyncGenerator[Runner, None]:
     """A runner on a started spawner, which it owns from here: it replaces it when it dies, and ends it at the end.
 
-    On leaving, what lingers is killed (and told to ``on_linger_end``), and every process below the spawner is gone.
-    Runs must have ended by then: have their nursery inside. trio must run in the main thread.
+    ``keep_ready``: cells of this profile are built ahead of the tasks. On leaving, what lingers is killed (and told to
+    ``on_linger_end``), and every process below the spawner is gone. Runs must have ended by then: have their nursery
+    inside. trio must run in the main thread.
     """
-    link = SpawnerLink(spawner)
+    link = SpawnerLink(spawner, keep_ready)
     try:
         async with trio.open_nursery() as services:
             # Shielded: a cancelled run still needs the spawner's word to come to its end.
@@ -144,7 +175,9 @@ async def open_runner(
 
 async def _serve(link: SpawnerLink, scope: trio.CancelScope) -> None:
     with scope:
-        await link.serve()
+        async with trio.open_nursery() as services:
+            services.start_soon(link.cells.serve)
+            await link.serve()
 
 
 async def _conduct(supervision: Supervision) -> Outcome:

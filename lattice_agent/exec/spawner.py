@@ -48,20 +48,26 @@ from collections.abc import Callable
 import prctl
 
 from lattice_agent.exec import host_run, sweep
+from lattice_agent.exec.cells import Cells
 from lattice_agent.exec.kernel import descriptors, seqpacket, signals
 from lattice_agent.exec.kernel.wait import ANY_CHANGE
 from lattice_agent.exec.requests import (
     MAX_MESSAGE,
     TO_SPAWNER,
     Destroy,
+    KillCell,
     Message,
+    PrepareCell,
     Refused,
     RefusedMessageError,
     Run,
     RunGone,
+    TerminateCell,
+    UseCell,
     check_run,
     decode,
     encode,
+    number_of,
 )
 
 MOST_RUNS = 128
@@ -101,10 +107,12 @@ class Spawner:
         self._runs: dict[int, int] = {}  # supervisor's process id -> run; bounded by MOST_RUNS
         self._lost: list[int] = []  # runs whose orphans are being swept; bounded by MOST_RUNS per sweep
         self._orphans: sweep.Sweep | None = None
+        self.cells = Cells(self._poll, self._tell)
+        self._ours = _Ours(self._runs, self.cells)
 
     def serve(self) -> None:
         """Answer requests and reap until the agent is gone; then end everything and return."""
-        while self._turn(ORPHAN_TICK_MS if self._orphans else None):
+        while self._turn(ORPHAN_TICK_MS if self._orphans else self.cells.interval_ms):
             pass
         self._wind_up()
 
@@ -114,6 +122,8 @@ class Spawner:
         if self._watch.fileno() in ready:
             self._watch.clear()
             self._reap()
+        self.cells.hear(ready)
+        self.cells.watch()
         if self._orphans is not None:
             self._sweep_orphans(self._orphans)
         return self._agent.fileno() not in ready or self._hear()
@@ -132,7 +142,7 @@ class Spawner:
             if not data:
                 return False
             message = decode(data, TO_SPAWNER, len(passed))
-            run = message.run if isinstance(message, Run) else 0
+            run = number_of(message)
             HANDLERS[type(message)](self, message, passed)
         except (seqpacket.CutMessageError, RefusedMessageError) as error:
             self._tell(Refused(run, str(error).encode()[:_REASON_BYTES]))
@@ -180,6 +190,8 @@ class Spawner:
                 if run is not None:
                     os.kill(change.si_pid, signal.SIGCONT)
                 continue
+            if self.cells.ended(change.si_pid):
+                continue
             if run is None or (change.si_code, change.si_status) != (os.CLD_EXITED, 0):
                 self._expect_orphans(run)
             self._runs.pop(change.si_pid, None)
@@ -188,7 +200,7 @@ class Spawner:
         if run is not None:
             self._lost.append(run)
         if self._orphans is None:
-            self._orphans = sweep.Sweep(self._pid, reap=self._reap, skip=self._runs)
+            self._orphans = sweep.Sweep(self._pid, reap=self._reap, skip=self._ours)
 
     def _sweep_orphans(self, orphans: sweep.Sweep) -> None:
         """One step; the agent is told once nothing is left. Unbounded in number: a step per tick blocks nobody."""
@@ -202,7 +214,8 @@ class Spawner:
     def _wind_up(self) -> None:
         """The agent is gone: every run ends, by itself or by force."""
         self._poll.unregister(self._agent)
-        self._serve_until(lambda: not self._runs, sweep.SWEEP_S + WIND_UP_S)
+        self.cells.kill_all()
+        self._serve_until(lambda: not self._runs and not self.cells.any, sweep.SWEEP_S + WIND_UP_S)
         for pid in self._runs:
             os.kill(pid, signal.SIGKILL)
         self._serve_until(lambda: not self._runs, WIND_UP_S)
@@ -214,16 +227,32 @@ class Spawner:
         while not over() and (left := deadline - time.monotonic()) > 0:
             self._turn(min(ORPHAN_TICK_MS, int(left * 1000) + 1) if self._orphans else int(left * 1000) + 1)
 
-    def _tell(self, message: Message) -> None:
+    def _tell(self, message: Message, descriptors: list[int] | None = None) -> None:
         # A full queue means an agent that does not read: it bounds its own waits, so the message may be lost.
-        seqpacket.send(self._agent, encode(message))
+        seqpacket.send(self._agent, encode(message), descriptors or [])
+
+
+class _Ours:
+    """The spawner's children by intention, whatever they are for; all others are orphans."""
+
+    def __init__(self, runs: dict[int, int], cells: Cells) -> None:
+        self._runs = runs
+        self.cells = cells
+
+    def __contains__(self, pid: object) -> bool:
+        return pid in self._runs or pid in self.cells
 
 
 HANDLERS: dict[type[Message], Callable[[Spawner, Message, list[int]], None]] = {
     Run: Spawner._start_run,
     Destroy: Spawner._destroy,
+    PrepareCell: lambda spawner, message, passed: spawner.cells.prepare(message, passed),
+    UseCell: lambda spawner, message, passed: spawner.cells.use(message, passed),
+    TerminateCell: lambda spawner, message, passed: spawner.cells.terminate(message, passed),
+    KillCell: lambda spawner, message, passed: spawner.cells.kill(message, passed),
 }
-"""The table of requests: both are allowed at any time and any number of times."""
+"""The table of requests. Those about runs are allowed at any time; in which state those about cells are, ``cells``
+says."""
 
 
 def _check_descriptors(passed: list[int]) -> None:

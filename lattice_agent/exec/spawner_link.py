@@ -5,6 +5,7 @@ starts a process from any but the main thread: the service runs in trio's own th
 """
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,12 +13,17 @@ from typing import Final
 
 import trio
 
-from lattice_agent.errors import SandboxError, SpawnerGoneError
+from lattice_agent.errors import PrivilegesGoneError, SandboxError, SpawnerGoneError
+from lattice_agent.exec.cell_pool import CellPool
 from lattice_agent.exec.kernel import seqpacket
 from lattice_agent.exec.launch import SpawnerProcess, start_spawner
+from lattice_agent.exec.plan import Profile
 from lattice_agent.exec.requests import (
     FROM_SPAWNER,
     MAX_MESSAGE,
+    CellFailed,
+    CellGone,
+    CellReady,
     Message,
     Refused,
     RefusedMessageError,
@@ -52,7 +58,10 @@ class RunTicket:
 class SpawnerLink:
     """One spawner at a time, restarted by ``serve``."""
 
-    def __init__(self, spawner: SpawnerProcess) -> None:
+    def __init__(self, spawner: SpawnerProcess, default: Profile | None = None) -> None:
+        """``default``: the profile of which cells are kept ready."""
+        self.cells = CellPool(self, default)
+        self._uid = os.geteuid()
         self._spawner = spawner
         self._socket = trio.socket.from_stdlib_socket(spawner.socket)
         self._up = trio.Event()
@@ -81,8 +90,18 @@ class SpawnerLink:
         """The run is over; what the spawner still says of it is ignored."""
         self._tickets.pop(ticket.number, None)
 
+    def number(self) -> int:
+        """A number for a new cell."""
+        return next(self._numbers)
+
+    def post(self, message: Message) -> bool:
+        """Send one request without waiting; False if no spawner takes it now."""
+        return self._up.is_set() and seqpacket.send(self._spawner.socket, encode(message))
+
     async def send(self, message: Message, descriptors: list[int]) -> None:
         """Send one request. Raises SpawnerGoneError when no spawner took it within SEND_S."""
+        if not descriptors and self.post(message):
+            return
         data = encode(message)
         with trio.move_on_after(SEND_S):
             while True:
@@ -117,24 +136,34 @@ class SpawnerLink:
 
     def close(self) -> None:
         """End the spawner and everything below it. Blocks until it is gone."""
+        self.cells.close()
         self._socket.close()
         self._spawner.close()
 
     async def _listen(self) -> None:
         """Until the spawner's end."""
+        self.cells.spawner_started()
         while True:
+            await trio.lowlevel.wait_readable(self._spawner.socket)
+            passed: list[int] = []
             try:
-                data = await self._socket.recv(MAX_MESSAGE)
+                received = seqpacket.receive(self._spawner.socket, MAX_MESSAGE)
+                if received is None:
+                    continue
+                data, passed = received
+                if not data:
+                    return
+                self._hear(decode(data, FROM_SPAWNER, len(passed)), passed)
+            except (RefusedMessageError, seqpacket.CutMessageError) as error:
+                seqpacket.close_all(passed)
+                log.error("spawner said something unintelligible: %s", error)
             except OSError:
                 return
-            if not data:
-                return
-            try:
-                self._hear(decode(data, FROM_SPAWNER))
-            except RefusedMessageError as error:
-                log.error("spawner said something unintelligible: %s", error)
 
-    def _hear(self, message: Message) -> None:
+    def _hear(self, message: Message, passed: list[int]) -> None:
+        if isinstance(message, CellReady | CellFailed | CellGone):
+            self.cells.hear(message, passed)
+            return
         assert isinstance(message, Refused | RunGone)
         ticket = self._tickets.get(message.run)
         if isinstance(message, Refused):
@@ -142,6 +171,8 @@ class SpawnerLink:
             log.error("spawner refused a request: %s", reason)
             if ticket is not None:
                 ticket.refusal = reason
+            else:
+                self.cells.refused(message)
         elif ticket is not None:
             ticket.orphans_killed = message.killed
             ticket.gone.set()
@@ -149,6 +180,7 @@ class SpawnerLink:
     def _went_down(self) -> None:
         log.error("spawner %d died; what it was running is interrupted", self._spawner.pid)
         self._up = trio.Event()
+        self.cells.spawner_died()
         self._socket.close()
         self._spawner.kill()
         for ticket in list(self._tickets.values()):
@@ -156,6 +188,8 @@ class SpawnerLink:
             ticket.on_spawner_gone()
 
     def _restart(self) -> None:
+        if os.geteuid() != self._uid:
+            raise PrivilegesGoneError("the spawner died, and this agent has given up the privileges to start another")
         try:
             self._spawner = start_spawner()
         except SandboxError as error:

@@ -44,8 +44,8 @@ class WorkDirectory:
         self._fd = fd
 
     @classmethod
-    def create(cls, work_root: str | None, script: bytes) -> "WorkDirectory":
-        """A fresh directory (mode 0700) with the script (0600). Raises WorkRootError or OSError."""
+    def create(cls, work_root: str | None, script: bytes | None) -> "WorkDirectory":
+        """A fresh directory (mode 0700), with the script (0600) if there is one. Raises WorkRootError or OSError."""
         root = tempfile.gettempdir() if work_root is None else check_work_root(work_root)
         for _ in range(_ATTEMPTS):
             path = os.path.join(root, f"{PREFIX}x{secrets.token_hex(12)}")
@@ -57,7 +57,8 @@ class WorkDirectory:
                 raise
             if fd is not None:
                 directory = cls(path, fd)
-                directory._write_script(script)
+                if script is not None:
+                    directory._write_script(script)
                 return directory
         raise WorkRootError(f"cannot keep a work directory in {root}: something removes it")
 

@@ -111,6 +111,7 @@ def test_the_security_switches_are_those_of_the_issue() -> None:
         "exec.allow_exec",
         "exec.allow_root_exec",
         "exec.policy_path",
+        "exec.min_level",
         "control_plane.allow_insecure_http",
     ]
 

@@ -27,7 +27,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def rights(descriptors: list[int]) -> list[tuple[int, int, array.array[int]]]:
+def rights(descriptors: list[int] | tuple[()]) -> list[tuple[int, int, array.array[int]]]:
     """Ancillary data for ``sendmsg`` that passes ``descriptors``; the sender keeps and closes its own copies."""
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
 
@@ -45,17 +45,17 @@ def receive(sock: socket.socket, limit: int) -> tuple[bytes, list[int]] | None:
     except ConnectionResetError:
         # The peer closed with our messages unread: to us the same as an orderly end.
         return b"", []
-    descriptors = _descriptors(ancillary)
+    descriptors = descriptors_in(ancillary)
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         close_all(descriptors)
         raise CutMessageError("message or descriptors did not fit")
     return data, descriptors
 
 
-def send(sock: socket.socket, data: bytes) -> bool:
+def send(sock: socket.socket, data: bytes, descriptors: list[int] | tuple[()] = ()) -> bool:
     """Send one message; False when the peer is gone or its queue is full (it has then stopped listening)."""
     try:
-        sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        sock.sendmsg([data], rights(descriptors), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
     except OSError:
         return False
     return True
@@ -67,7 +67,8 @@ def close_all(descriptors: list[int]) -> None:
         os.close(fd)
 
 
-def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+def descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    """The descriptors in received ancillary data."""
     found = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

@@ -30,6 +30,12 @@ def unblock_all() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+def forget_child_watch() -> None:
+    """In a fork that has children of its own and does not watch them."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 class ChildWatch:
     """Makes poll(2) wake when a child ended or stopped (SIGCHLD): watch ``fileno()``, then ``clear()``."""
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from lattice_agent.exec import capture
+from lattice_agent.exec import output_stream
 from lattice_agent.exec.capture import Stream
 from lattice_agent.exec.outcome import StreamCapture
 
@@ -159,7 +159,7 @@ async def test_a_flood_leaves_turns_for_others_and_grows_nothing() -> None:
 async def test_closing_gives_every_descriptor_back() -> None:
     before = os.listdir("/proc/self/fd")
     pipe = Pipe(0)
-    pipe.write(b"x" * capture.CHUNK)
+    pipe.write(b"x" * output_stream.CHUNK)
     pipe.hang_up()
     await pipe.stream.pump()
     pipe.stream.close()

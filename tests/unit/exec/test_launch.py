@@ -16,6 +16,7 @@ from lattice_agent.exec.kernel import seqpacket
 from lattice_agent.exec.launch import SpawnerProcess, start_spawner
 from lattice_agent.exec.requests import FROM_SPAWNER, MAX_MESSAGE, Destroy, RunGone, decode, encode
 from tests.hostile.rig import OUTER_LIMIT_S, REPOSITORY, alive
+from tests.test_layers import PRIVILEGED
 
 
 @pytest.fixture
@@ -69,8 +70,9 @@ def test_its_imports_are_the_standard_library_prctl_and_this_package() -> None:
     foreign = {name.split(".")[0] for name in modules} - sys.stdlib_module_names - {"__main__", "_prctl", "prctl"}
     assert foreign == {"lattice_agent"}
     ours = {name for name in modules if name.startswith("lattice_agent.")}
-    allowed = {"errors", "exec", *(f"exec.{name}" for name in ("spawner", "host_run", "script", "sweep", "requests"))}
-    assert {name for name in ours if ".kernel" not in name} == {f"lattice_agent.{name}" for name in allowed}
+    allowed = {"lattice_agent.errors", "lattice_agent.exec"}
+    allowed |= {"lattice_agent." + name.removesuffix(".py").replace("/", ".") for name in PRIVILEGED}
+    assert {name for name in ours if ".kernel" not in name} == allowed
     assert not {"typing", "dataclasses", "threading", "subprocess", "logging", "asyncio"} & set(modules)
 
 

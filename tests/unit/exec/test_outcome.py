@@ -103,7 +103,7 @@ def test_kind_exit_code_and_error_text(outcome: Outcome, kind: Kind, code: int, 
 def test_the_closed_set_of_kinds() -> None:
     assert {str(kind) for kind in Kind} == {
         *("exited", "signalled", "timed_out", "cancelled"),
-        *("output_limit", "refused", "interrupted", "failed_to_start"),
+        *("output_limit", "refused", "interrupted", "failed_to_start", "memory_limit"),
     }
 
 

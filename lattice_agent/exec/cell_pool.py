@@ -1,0 +1,282 @@
+"""Cells for runs, kept ready: the trio side. Decides nothing itself (``pool``); talks to the spawner through its link.
+
+A run takes a ready cell, or waits for one that is built for it. Whatever was not asked for by a run is built in the
+background. When the spawner dies, every cell dies with it: waiting runs wait for cells of its successor.
+"""
+
+import logging
+from collections import OrderedDict, deque
+from typing import Final, Protocol
+
+import trio
+
+from lattice_agent.errors import SandboxError, SpawnerGoneError
+from lattice_agent.exec.cell_ends import CellEnds, prepare_request
+from lattice_agent.exec.plan import Profile
+from lattice_agent.exec.pool import KEPT, PoolPolicy
+from lattice_agent.exec.requests import CellFailed, CellGone, CellReady, KillCell, Message, Refused
+
+log = logging.getLogger(__name__)
+
+BUILD_S: Final = 15.0
+"""How long a run waits for a cell: the first one of a profile needs a template, on a machine that may be swapping."""
+REVIEW_S: Final = 5.0
+"""How often pools are looked at for cells that are too many, or that could not be built."""
+AFTER_RUN_S: Final = 0.002
+"""From the end of a run to building the next cell: the outcome gets to its caller first."""
+PROFILES_MOST: Final = 16
+"""Profiles with a pool; the one not used for longest loses its cells."""
+
+
+class Line(Protocol):
+    """What the pool needs of the spawner's link."""
+
+    def number(self) -> int: ...
+
+    def post(self, message: Message) -> bool: ...
+
+
+class CellEnd:
+    """What the spawner says about the end of a cell: set once."""
+
+    def __init__(self) -> None:
+        self.gone = trio.Event()
+        self.memory_peak = 0
+        self.memory_hit = False
+
+
+class Waiter:
+    """A run that waits for its cell."""
+
+    def __init__(self) -> None:
+        self.woken = trio.Event()
+        self.cell: CellEnds | None = None
+        self.failure = ""
+
+
+class ProfilePool:
+    """The cells of one profile."""
+
+    def __init__(self, kept: int) -> None:
+        self.policy = PoolPolicy(kept, trio.current_time())
+        self.ready: deque[CellEnds] = deque()  # bounded by the policy's target
+        self.building: set[int] = set()
+        self.waiters: deque[Waiter] = deque()  # bounded by the caller's slots
+
+
+class CellPool:
+    """One per runner."""
+
+    def __init__(self, line: Line, default: Profile | None) -> None:
+        """``default``: the profile whose cells are kept ready from the start."""
+        self._line = line
+        self._default = default
+        self._pools: OrderedDict[Profile, ProfilePool] = OrderedDict()
+        self._of_cell: dict[int, Profile] = {}
+        self._review = trio.Event()
+        self._single: dict[int, Waiter] = {}
+        self._ends: dict[int, CellEnd] = {}
+
+    # --- for runs ---
+
+    async def take(self, profile: Profile, directory: str = "") -> CellEnds:
+        """A cell of the profile; ready, or built now. Raises SandboxError when none can be built.
+
+        ``directory``: the cell's own work directory on the host; such a cell is never built in advance.
+        """
+        if directory:
+            return await self._take_single(profile, directory)
+        pool = self._pool(profile)
+        if pool.ready:
+            cell = pool.ready.popleft()
+            if not pool.ready:
+                # Else the next cell is built when this run is over: it would take its processor from it.
+                self._refill(profile, pool)
+            return cell
+        pool.policy.had_to_wait(trio.current_time())
+        waiter = Waiter()
+        pool.waiters.append(waiter)
+        try:
+            if len(pool.building) < len(pool.waiters):
+                self._build(profile, pool)
+            return await self._wait(waiter)
+        finally:
+            if waiter in pool.waiters:
+                pool.waiters.remove(waiter)
+            self._refill(profile, pool)
+
+    def end_of(self, cell: CellEnds) -> CellEnd:
+        """What the spawner has said about the end of a taken cell, or will; call ``over`` in the end."""
+        return self._ends.setdefault(cell.number, CellEnd())
+
+    def over(self, cell: CellEnds) -> None:
+        """The run of this cell is over; another may be built in its place."""
+        self._ends.pop(cell.number, None)
+        self._review.set()
+
+    async def _take_single(self, profile: Profile, directory: str) -> CellEnds:
+        waiter = Waiter()
+        number = self._line.number()
+        self._single[number] = waiter
+        try:
+            if not self._line.post(prepare_request(number, profile, directory)):
+                raise SpawnerGoneError("the spawner takes no requests now")
+            return await self._wait(waiter)
+        finally:
+            if self._single.pop(number, None) is waiter and waiter.cell is None:
+                self._line.post(KillCell(number))
+
+    async def _wait(self, waiter: Waiter) -> CellEnds:
+        try:
+            with trio.move_on_after(BUILD_S):
+                await waiter.woken.wait()
+        except trio.Cancelled:
+            if waiter.cell is not None:
+                self._discard(waiter.cell)
+            raise
+        if waiter.cell is not None:
+            return waiter.cell
+        raise SandboxError(waiter.failure or f"no cell was ready within {BUILD_S:.0f} s")
+
+    # --- for the link ---
+
+    def hear(self, message: Message, descriptors: list[int]) -> None:
+        """Take in what the spawner says about cells."""
+        match message:
+            case CellReady():
+                self._ready(CellEnds(message.cell, descriptors))
+            case CellFailed():
+                self._failed(message.cell, message.reason.decode("utf-8", "replace"))
+            case CellGone():
+                self._gone(message)
+
+    def refused(self, message: Refused) -> None:
+        """A request about a cell was refused."""
+        self._failed(message.run, message.reason.decode("utf-8", "replace"))
+
+    def spawner_died(self) -> None:
+        """Every cell is gone. Runs that wait go on waiting for the next spawner's."""
+        for pool in self._pools.values():
+            while pool.ready:
+                pool.ready.popleft().close()
+            pool.building.clear()
+        self._of_cell.clear()
+        for waiter in self._single.values():
+            waiter.failure = "the spawner died"
+            waiter.woken.set()
+        for end in self._ends.values():
+            end.gone.set()
+
+    def spawner_started(self) -> None:
+        """Build what is waited for, and what is to be kept."""
+        if self._default is not None:
+            self._pool(self._default)
+        for profile, pool in self._pools.items():
+            for _ in range(len(pool.waiters)):
+                self._build(profile, pool)
+            self._refill(profile, pool)
+
+    async def serve(self) -> None:
+        """Look after the pools' sizes; never returns."""
+        while True:
+            with trio.move_on_after(REVIEW_S):
+                await self._review.wait()
+                await trio.sleep(AFTER_RUN_S)
+            self._review = trio.Event()
+            for profile, pool in list(self._pools.items()):
+                for _ in range(pool.policy.surplus(trio.current_time(), len(pool.ready))):
+                    self._discard(pool.ready.pop())
+                self._refill(profile, pool)
+                if pool.policy.idle and not (pool.ready or pool.building or pool.waiters):
+                    del self._pools[profile]
+
+    def close(self) -> None:
+        """Give back the ends of all cells that wait."""
+        for pool in self._pools.values():
+            while pool.ready:
+                pool.ready.popleft().close()
+
+    # --- building ---
+
+    def _pool(self, profile: Profile) -> ProfilePool:
+        pool = self._pools.get(profile)
+        if pool is None:
+            if len(self._pools) >= PROFILES_MOST:
+                self._drop_one()
+            pool = self._pools[profile] = ProfilePool(KEPT if profile == self._default else 0)
+        self._pools.move_to_end(profile)
+        return pool
+
+    def _drop_one(self) -> None:
+        """Forget the profile that was not used for longest, if none of its runs waits."""
+        for profile, pool in self._pools.items():
+            if not pool.waiters and profile != self._default:
+                while pool.ready:
+                    self._discard(pool.ready.pop())
+                del self._pools[profile]
+                return
+
+    def _refill(self, profile: Profile, pool: ProfilePool) -> None:
+        on_the_way = max(len(pool.building) - len(pool.waiters), 0)
+        for _ in range(pool.policy.missing(trio.current_time(), len(pool.ready), on_the_way)):
+            self._build(profile, pool)
+
+    def _build(self, profile: Profile, pool: ProfilePool) -> None:
+        number = self._line.number()
+        if self._line.post(prepare_request(number, profile)):
+            pool.building.add(number)
+            self._of_cell[number] = profile
+
+    def _ready(self, cell: CellEnds) -> None:
+        if (single := self._single.get(cell.number)) is not None:
+            single.cell = cell
+            single.woken.set()
+            return
+        profile = self._of_cell.pop(cell.number, None)
+        pool = self._pools.get(profile) if profile is not None else None
+        if profile is None or pool is None:
+            self._discard(cell)
+            return
+        pool.building.discard(cell.number)
+        pool.policy.built()
+        if pool.waiters:
+            waiter = pool.waiters.popleft()
+            waiter.cell = cell
+            waiter.woken.set()
+        else:
+            pool.ready.append(cell)
+
+    def _failed(self, number: int, reason: str) -> None:
+        if (single := self._single.get(number)) is not None:
+            single.failure = reason
+            single.woken.set()
+            return
+        profile = self._of_cell.pop(number, None)
+        pool = self._pools.get(profile) if profile is not None else None
+        if pool is None:
+            return
+        log.error("cannot build a cell: %s", reason)
+        pool.building.discard(number)
+        pool.policy.failed(trio.current_time())
+        if pool.waiters:
+            waiter = pool.waiters.popleft()
+            waiter.failure = reason
+            waiter.woken.set()
+
+    def _gone(self, message: CellGone) -> None:
+        end = self._ends.get(message.cell)
+        if end is not None:
+            end.memory_peak = message.memory_peak
+            end.memory_hit = bool(message.memory_hit)
+            end.gone.set()
+            return
+        for pool in self._pools.values():
+            for cell in pool.ready:
+                if cell.number == message.cell:  # killed by somebody while it waited
+                    pool.ready.remove(cell)
+                    cell.close()
+                    return
+
+    def _discard(self, cell: CellEnds) -> None:
+        self._line.post(KillCell(cell.number))
+        cell.close()

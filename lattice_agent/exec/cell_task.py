@@ -1,0 +1,91 @@
+"""One task in one cell, without any waiting: what both faces of the package do when something happened.
+
+The end is the init's pidfd: it becomes readable when every process of the cell is dead and reaped. No end-of-file of a
+pipe is waited for. Whoever waits does it on ``events``, one descriptor for everything, and then calls ``turn``.
+"""
+
+import select
+from collections.abc import Callable
+from typing import Final
+
+from lattice_agent.exec.cell_ends import CellEnds, usage_of
+from lattice_agent.exec.memory_watch import INTERVAL_MS
+from lattice_agent.exec.outcome import Cause, Outcome, Sweeping, failed_to_start, judge
+from lattice_agent.exec.output_stream import OutputStream
+from lattice_agent.exec.plan import Plan
+
+KILL_S: Final = 10.0
+"""From KillCell to an empty cell: the kernel's work alone."""
+GONE_S: Final = 5.0
+"""For the spawner's word about a cell that is already empty."""
+
+OnOutput = Callable[[str, bytes], None]
+"""Called with "stdout" or "stderr" and bytes as they come, up to the limit."""
+
+
+class CellTask:
+    """Owns a cell's ends from the dispatch to the outcome; ``close`` has to follow."""
+
+    def __init__(self, plan: Plan, cell: CellEnds, directory: str, on_output: OnOutput | None = None) -> None:
+        self.plan = plan
+        self.cell = cell
+        self._directory = directory
+        self.empty = False
+        """No process is left."""
+        stdout, stderr = cell.take_streams()
+        limit = plan.limits.output_bytes
+        self._stdout = OutputStream(stdout, limit, on_output and (lambda data: on_output("stdout", data)))
+        self._stderr = OutputStream(stderr, limit, on_output and (lambda data: on_output("stderr", data)))
+        self.events = select.epoll(select.EPOLL_CLOEXEC)
+        """Readable when ``turn`` has something to do."""
+        for fd in (cell.pidfd, stdout, stderr):
+            self.events.register(fd, select.EPOLLIN)
+        self._streams = {stdout: self._stdout, stderr: self._stderr}
+
+    def dispatch(self) -> None:
+        """Give the waiting launcher its task. Raises SandboxError or OSError if the cell cannot take it."""
+        self.cell.dispatch(self.plan, self._directory)
+
+    def turn(self, timeout_s: float = 0.0) -> None:
+        """Take in what has happened; waits for it at most so long."""
+        for fd, _events in self.events.poll(timeout_s):
+            stream = self._streams.get(fd)
+            if stream is None:
+                self.empty = True
+            elif not stream.take():
+                self.events.unregister(fd)
+
+    def needs_word(self, wall_s: float) -> bool:
+        """Whether the spawner knows something about the end: it has looked at the cell's memory, or killed it."""
+        return wall_s * 1000 > INTERVAL_MS or not self._has_record()
+
+    def outcome(self, wall_s: float, cause: Cause | None, *, memory_peak: int, memory_hit: bool) -> Outcome:
+        """How it ended. ``cause``: why we ended it, if we did; the others are the spawner's word (CellGone)."""
+        self._stdout.take_rest()
+        self._stderr.take_rest()
+        record = self.cell.record() if self.empty else None
+        if record is not None and (failure := self.cell.start_failure()):
+            return failed_to_start(self.plan.level, f"exec {self.plan.interpreter_path}: {failure}")
+        if cause is None and record is None:
+            cause = Cause.MEMORY if memory_hit else Cause.CELL_KILLED
+        return judge(
+            self.plan.level,
+            self.plan.limits,
+            usage=usage_of(record, wall_s, memory_peak) if record else None,
+            cause=cause,
+            stdout=self._stdout.captured(),
+            stderr=self._stderr.captured(),
+            sweeping=Sweeping(record.killed if record else 0, uncertain=not self.empty),
+            wall_s=wall_s,
+            memory_peak=memory_peak,
+        )
+
+    def close(self) -> None:
+        """Give back every descriptor."""
+        self.events.close()
+        self._stdout.close()
+        self._stderr.close()
+        self.cell.close()
+
+    def _has_record(self) -> bool:
+        return self.empty and self.cell.record() is not None

@@ -1,0 +1,366 @@
+"""The spawner's cells: what is asked for, being built, ready, in use, and gone. Never waits for any of it.
+
+Life of a cell, and what may be asked of it when::
+
+    waiting   for the template or the filter of its kind          KillCell
+    building  its maker works                                     KillCell
+    ready     the agent has its descriptors                       UseCell, KillCell
+    in use    it has a task; its memory is watched                TerminateCell, KillCell
+    ending    it was killed; its init is not reaped yet           KillCell
+
+A cell leaves the table when its init was reaped: nothing lives in it then, and its ids may be given to another.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable
+
+from lattice_agent.exec import cell, filter_source
+from lattice_agent.exec.blueprint import Blueprint, Build, Identity
+from lattice_agent.exec.kernel import libc, seqpacket
+from lattice_agent.exec.memory_watch import INTERVAL_MS, Place
+from lattice_agent.exec.requests import (
+    CellFailed,
+    CellGone,
+    CellReady,
+    KillCell,
+    Message,
+    PrepareCell,
+    RefusedMessageError,
+    TerminateCell,
+    UseCell,
+    check_cell,
+)
+from lattice_agent.exec.step import StepError
+
+CELLS_MOST = 64
+"""At once, in whatever state; a PrepareCell beyond is refused."""
+TEMPLATES_MOST = 16
+"""Kept at once; the one that was not used for longest goes. Running cells do not need their template any more."""
+FIRST_ID, ID_RANGES, RANGE = 0x7000_0000, 1 << 20, 1 << 8
+"""Ids of cells: one of a million ranges of 256, chosen by chance for each spawner, above everything that accounts,
+containers (systemd's end at 0x6FFFFFFF) and user namespaces commonly use."""
+INSIDE_ID = 1000
+"""What an unprivileged agent's id is called inside."""
+WAITING, BUILDING, READY, IN_USE, ENDING = range(5)
+_HOSTNAME = "cell"
+_REASON_MOST = 512
+
+
+class Cell:
+    """One entry of the table."""
+
+    def __init__(self, number: int, plan: Blueprint, directory: bytes, slot: int) -> None:
+        self.number = number
+        self.plan = plan
+        self.directory = directory
+        self.slot = slot
+        self.state = WAITING
+        self.pid = 0
+        """Of the maker, then the init: the same process."""
+        self.pidfd = -1
+        self.socket: socket.socket | None = None
+        self.handed: list[int] = []
+        """The agent's descriptors until it has them."""
+        self.place: Place | None = None
+        self.memory_limit = 0
+        self.memory_peak = 0
+        self.memory_hit = False
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the init; nothing happens if it is gone."""
+        if self.pidfd >= 0:
+            try:
+                libc.call("pidfd_send_signal", self.pidfd, number, None, 0)
+            except ProcessLookupError:
+                return
+
+    def close(self) -> None:
+        """Give back every descriptor."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+        seqpacket.close_all(self.handed)
+        self.handed = []
+        if self.place is not None:
+            self.place.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+class Cells:
+    """See the module's text. ``tell`` sends a message (with descriptors) to the agent."""
+
+    def __init__(self, poll: select.poll, tell: Callable[[Message, list[int]], None]) -> None:
+        self._poll = poll
+        self._tell = tell
+        self._cells: dict[int, Cell] = {}
+        self._slots = list(range(CELLS_MOST - 1, -1, -1))
+        self._first_id = FIRST_ID + (int.from_bytes(os.urandom(4), "big") % ID_RANGES) * RANGE
+        self._root = os.geteuid() == 0
+        self._groups_left = bool(set(os.getgroups()) - {os.getegid()})
+        self._filters = filter_source.Filters()
+        self._templates: dict[object, cell.Template] = {}
+        self._program = -1
+        self._helpers: set[int] = set()
+        """Children that make a template or a filter, or bring a cell through a user namespace."""
+
+    # --- what the spawner's loop asks ---
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any cell or helper left."""
+        return bool(self._cells or self._helpers)
+
+    def __contains__(self, pid: object) -> bool:
+        """Whether a process belongs to this table: a sweep of orphans leaves it alone."""
+        return pid in self._helpers or any(entry.pid == pid for entry in self._cells.values())
+
+    @property
+    def interval_ms(self) -> int | None:
+        """How often ``watch`` has to be called now."""
+        return INTERVAL_MS if any(entry.memory_limit for entry in self._cells.values()) else None
+
+    def watch(self) -> None:
+        """Measure every cell in use, and kill those that use more memory than they may."""
+        for entry in self._cells.values():
+            if entry.state == IN_USE and entry.memory_limit and entry.place is not None:
+                used, too_much = entry.place.over(entry.memory_limit)
+                entry.memory_peak = max(entry.memory_peak, used)
+                if too_much:
+                    entry.memory_hit = True
+                    self._kill(entry)
+
+    def ended(self, pid: int) -> bool:
+        """A child was reaped; whether it was one of this table's."""
+        if pid in self._helpers:
+            self._helpers.discard(pid)
+            return True
+        for entry in self._cells.values():
+            if entry.pid == pid:
+                self._gone(entry)
+                return True
+        return False
+
+    def hear(self, ready: set[int]) -> None:
+        """Take in what makers have said, of those descriptors that are readable."""
+        if self._filters.fileno() in ready:
+            self._filters_said()
+        for template in list(self._templates.values()):
+            if template.fileno() in ready:
+                self._template_said(template)
+        for entry in list(self._cells.values()):
+            if entry.socket is not None and entry.socket.fileno() in ready:
+                self._maker_said(entry)
+
+    def kill_all(self) -> None:
+        """End everything."""
+        for entry in list(self._cells.values()):
+            self._kill(entry)
+        for pid in self._helpers:
+            os.kill(pid, signal.SIGKILL)  # our own children, not reaped yet
+
+    # --- requests ---
+
+    def prepare(self, message: Message, _passed: list[int]) -> None:
+        """Begin to build a cell, or to wait for what it is built from."""
+        assert isinstance(message, PrepareCell)
+        check_cell(message)
+        if message.cell in self._cells or not self._slots:
+            raise RefusedMessageError(f"PrepareCell: {len(self._cells)} cells now, or number {message.cell} is taken")
+        plan = Blueprint(
+            message.level,
+            network=bool(message.network),
+            read_only=tuple(message.read_only),
+            writable=tuple(message.writable),
+            work_bytes=message.work_bytes,
+            work_inodes=message.work_inodes,
+        )
+        entry = Cell(message.cell, plan, message.directory, self._slots.pop())
+        self._cells[entry.number] = entry
+        try:
+            self._advance(entry)
+        except (OSError, StepError) as error:
+            self._failed(entry, str(error))
+
+    def use(self, message: Message, _passed: list[int]) -> None:
+        """The cell has its task."""
+        assert isinstance(message, UseCell)
+        entry = self._in_state(message.cell, READY)
+        if entry is not None:
+            entry.state = IN_USE
+            entry.memory_limit = message.memory_bytes
+
+    def terminate(self, message: Message, _passed: list[int]) -> None:
+        """SIGTERM to the script and all it started: the init passes it on."""
+        assert isinstance(message, TerminateCell)
+        entry = self._in_state(message.cell, IN_USE)
+        if entry is not None:
+            entry.signal(signal.SIGTERM)
+
+    def kill(self, message: Message, _passed: list[int]) -> None:
+        """End a cell in whatever state."""
+        assert isinstance(message, KillCell)
+        entry = self._cells.get(message.cell)
+        if entry is None:
+            self._tell(CellGone(message.cell, 0, 0), [])
+        elif entry.state == WAITING:
+            self._forget(entry)
+            self._tell(CellGone(entry.number, 0, 0), [])
+        else:
+            self._kill(entry)
+
+    def _in_state(self, number: int, state: int) -> Cell | None:
+        """The cell, if it is still there; its end is told already if not."""
+        entry = self._cells.get(number)
+        if entry is None or entry.state == ENDING:
+            return None
+        if entry.state != state:
+            raise RefusedMessageError(f"cell {number} is not in the state for this request")
+        return entry
+
+    # --- building ---
+
+    def _advance(self, entry: Cell) -> None:
+        """Start to build if everything is there that it needs; start to make what is not."""
+        if not self._filters.asked:
+            self._helpers.add(self._filters.ask(memory_watch=True))
+            self._poll.register(self._filters.fileno(), select.POLLIN)
+        if self._program < 0:
+            self._program = cell.open_program()
+        namespaced = entry.plan.namespaces
+        program = self._filters.program(inet=namespaced or entry.plan.network, shares_host=not namespaced)
+        template = self._template_for(entry.plan) if namespaced else None
+        if program is None or (template is not None and not template.ready):
+            return
+        build = Build(
+            entry.plan,
+            self._identity(entry.plan, entry.slot),
+            program=self._program,
+            filter_program=program,
+            mount_namespace=template.mount_namespace if template else -1,
+            user_namespace=template.user_namespace if template else -1,
+            directory=entry.directory,
+            hostname=_HOSTNAME,
+        )
+        entry.state = BUILDING
+        entry.pid, entry.pidfd, entry.socket, helper = cell.start(build)
+        if helper:
+            self._helpers.add(helper)
+        self._poll.register(entry.socket, select.POLLIN)
+
+    def _identity(self, plan: Blueprint, slot: int) -> Identity:
+        if not self._root:
+            uid, gid = (INSIDE_ID, INSIDE_ID) if plan.namespaces else (os.geteuid(), os.getegid())
+            return Identity(uid, gid, uid, unique=False, keep_groups=self._groups_left)
+        first = self._first_id + 2 * slot
+        return Identity(first, first, first + 1, unique=True, keep_groups=False)
+
+    def _template_for(self, plan: Blueprint) -> cell.Template:
+        template = self._templates.pop(plan.key, None)
+        if template is None:
+            if len(self._templates) >= TEMPLATES_MOST:
+                self._drop_template(next(iter(self._templates)))
+            template = cell.Template(plan, None if self._root else (INSIDE_ID, INSIDE_ID))
+            self._helpers.add(template.pid)
+            self._poll.register(template.fileno(), select.POLLIN)
+        self._templates[plan.key] = template  # the most recently used is last
+        return template
+
+    def _drop_template(self, key: object) -> None:
+        template = self._templates.pop(key)
+        if template.fileno() >= 0:
+            self._poll.unregister(template.fileno())
+        template.close()
+
+    def _filters_said(self) -> None:
+        fd = self._filters.fileno()
+        if self._filters.read():
+            self._poll.unregister(fd)
+            self._advance_all(lambda _entry: True, self._filters.error)
+
+    def _template_said(self, template: cell.Template) -> None:
+        self._poll.unregister(template.fileno())
+        error = template.finish()
+        if error:
+            del self._templates[template.plan.key]
+        self._advance_all(lambda entry: entry.plan.key == template.plan.key, error)
+
+    def _advance_all(self, concerns: Callable[[Cell], bool], error: str) -> None:
+        for entry in [entry for entry in self._cells.values() if entry.state == WAITING and concerns(entry)]:
+            try:
+                if error:
+                    raise StepError(error)
+                self._advance(entry)
+            except (OSError, StepError) as failure:
+                self._failed(entry, str(failure))
+
+    def _maker_said(self, entry: Cell) -> None:
+        """A maker tells twice: what it has made, and by the end-of-file that native/cell took its place."""
+        assert entry.socket is not None
+        received = seqpacket.receive(entry.socket, _REASON_MOST + 1)
+        if received is None:
+            return
+        data, passed = received
+        if data[:1] == cell.THROUGH:
+            entry.pid, entry.pidfd = int(data[1:]), passed[0]
+            if entry.state == ENDING:
+                entry.signal(signal.SIGKILL)
+        elif data[:1] == cell.FINISHED:
+            entry.handed, rest = passed[: cell.HANDED_OVER], passed[cell.HANDED_OVER :]
+            entry.place = self._place(entry, rest)
+        else:
+            seqpacket.close_all(passed)
+            self._made(entry, data[1:].decode("utf-8", "replace"))
+
+    def _made(self, entry: Cell, failure: str) -> None:
+        assert entry.socket is not None
+        self._poll.unregister(entry.socket)
+        entry.socket.close()
+        entry.socket = None
+        if entry.state != BUILDING:
+            return
+        if failure or len(entry.handed) != cell.HANDED_OVER:
+            self._failed(entry, failure or "its maker died")
+            return
+        entry.state = READY
+        self._tell(CellReady(entry.number), [*entry.handed, entry.pidfd])
+        seqpacket.close_all(entry.handed)
+        entry.handed = []
+
+    def _place(self, entry: Cell, descriptors: list[int]) -> Place:
+        if entry.plan.namespaces:
+            return Place(entry.pid, *descriptors, own_network=not entry.plan.network)
+        seqpacket.close_all(descriptors)  # the work directory is on the host's disk
+        return Place(entry.pid, -1, -1, own_network=False)
+
+    # --- the end ---
+
+    def _failed(self, entry: Cell, reason: str) -> None:
+        self._tell(CellFailed(entry.number, reason.encode("utf-8", "replace")[:_REASON_MOST]), [])
+        if entry.pid:
+            self._kill(entry)
+        else:
+            self._forget(entry)
+
+    def _kill(self, entry: Cell) -> None:
+        """Half-built and at the namespaced levels SIGKILL takes everything along; else the init has to do it."""
+        tree_is_its_own = entry.plan.namespaces or entry.state == BUILDING
+        entry.state = ENDING
+        entry.signal(signal.SIGKILL if tree_is_its_own else signal.SIGUSR2)
+
+    def _gone(self, entry: Cell) -> None:
+        self._forget(entry)
+        self._tell(CellGone(entry.number, entry.memory_peak, int(entry.memory_hit)), [])
+
+    def _forget(self, entry: Cell) -> None:
+        if entry.socket is not None:
+            self._poll.unregister(entry.socket)
+        entry.close()
+        self._slots.append(entry.slot)
+        del self._cells[entry.number]

@@ -1,0 +1,67 @@
+"""Namespaces and the processes in them: clone3(2), unshare(2), setns(2), user_namespaces(7)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import struct
+
+from lattice_agent.exec.kernel import libc
+
+NEWNS = 0x0002_0000
+NEWCGROUP = 0x0200_0000
+NEWUTS = 0x0400_0000
+NEWIPC = 0x0800_0000
+NEWUSER = 0x1000_0000
+NEWPID = 0x2000_0000
+NEWNET = 0x4000_0000
+PARENT = 0x0000_8000
+"""CLONE_PARENT: the child's parent is the caller's parent."""
+
+_PIDFD = 0x0000_1000
+_INTO_CGROUP = 0x2_0000_0000
+_ARGUMENTS = struct.Struct("=11Q")
+"""struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size,
+cgroup."""
+
+
+def clone(flags: int, cgroup: int | None = None) -> tuple[int, int]:
+    """Fork with namespaces: (process id, pidfd) in the parent, (0, -1) in the child. Raises OSError.
+
+    A plain copy of this process that knows nothing of Python's fork hooks: for single-threaded callers, whose child
+    does nothing but end in an exec or _exit. ``cgroup``: descriptor of the cgroup v2 directory to be born in.
+    """
+    pidfd = ctypes.c_int(-1)
+    if cgroup is not None:
+        flags |= _INTO_CGROUP
+    exit_signal = 0 if flags & PARENT else int(signal.SIGCHLD)
+    pidfd_at = ctypes.addressof(pidfd)
+    arguments = _ARGUMENTS.pack(flags | _PIDFD, pidfd_at, 0, 0, exit_signal, 0, 0, 0, 0, 0, cgroup or 0)
+    pid = libc.call("clone3", arguments, _ARGUMENTS.size)
+    return (pid, pidfd.value) if pid else (0, -1)
+
+
+def unshare(flags: int) -> None:
+    """Move this process into fresh namespaces."""
+    libc.call("unshare", flags)
+
+
+def enter(fd: int, kind: int) -> None:
+    """Join the namespace that ``fd`` is open on; ``kind`` is its NEW* flag."""
+    libc.call("setns", fd, kind)
+
+
+def map_single_ids(inside: tuple[int, int], outside: tuple[int, int]) -> None:
+    """Map one user and one group id of the parent namespace; by the process in a new user namespace itself."""
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{inside[0]} {outside[0]} 1")
+    _write("/proc/self/gid_map", f"{inside[1]} {outside[1]} 1")
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

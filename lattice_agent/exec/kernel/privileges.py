@@ -1,0 +1,104 @@
+"""What a process may do beyond its ids: capabilities(7), securebits, no_new_privs, the session keyring."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from lattice_agent.exec.kernel import libc
+
+CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP = 5, 6, 7, 8
+_PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
+_PR_SET_SECUREBITS = 28
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT, _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 47, 2, 4
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_NOROOT, _KEEP_CAPS, _NO_AMBIENT_RAISE = 1 << 0, 1 << 4, 1 << 6
+_LOCKS = 1 << 1 | 1 << 3 | 1 << 5 | 1 << 7
+LOCKED_SECUREBITS = _NOROOT | _NO_AMBIENT_RAISE | _LOCKS
+"""Uid 0 means nothing, capabilities go with the uid and never come back; all of it locked."""
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_CAPABILITY_VERSION_3 = 0x2008_0522
+_HEADER = struct.Struct("=Ii")
+_SETS = struct.Struct("=6I")
+_MOST_CAPABILITIES = 64
+
+
+def drop_bounding_set() -> None:
+    """No exec below this process gives a capability any more. Needs CAP_SETPCAP."""
+    for number in range(_last_capability() + 1):
+        libc.call("prctl", _PR_CAPBSET_DROP, number, 0, 0, 0)
+
+
+def drop_groups() -> None:
+    """Leave every supplementary group. Needs CAP_SETGID."""
+    os.setgroups([])
+
+
+def become_keeping(uid: int, gid: int, capabilities: tuple[int, ...]) -> None:
+    """Take other ids for good, but keep some capabilities, over the next exec too (as ambient ones), and one more.
+
+    CAP_SETPCAP stays until ``lock_securebits`` or ``keep_only``.
+    """
+    libc.call("prctl", _PR_SET_SECUREBITS, _KEEP_CAPS, 0, 0, 0)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    kept = sum(1 << number for number in capabilities)
+    _capset(kept | 1 << CAP_SETPCAP, kept)
+    for number in capabilities:
+        libc.call("prctl", _PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0)
+
+
+def lock_securebits() -> None:
+    """See LOCKED_SECUREBITS. Needs CAP_SETPCAP. What is in the ambient set already stays there."""
+    libc.call("prctl", _PR_SET_SECUREBITS, LOCKED_SECUREBITS, 0, 0, 0)
+
+
+def keep_only(capabilities: tuple[int, ...]) -> None:
+    """Give up all other capabilities."""
+    kept = sum(1 << number for number in capabilities)
+    _capset(kept, kept)
+    if not kept:
+        libc.call("prctl", _PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, 0, 0, 0)
+
+
+def no_new_privileges() -> None:
+    """No exec gives anything: set-user-id bits and file capabilities are ignored from here on."""
+    libc.call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def become_subreaper() -> None:
+    """Orphans below this process become its children (PR_SET_CHILD_SUBREAPER)."""
+    libc.call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent(number: int) -> None:
+    """Get signal ``number`` when the parent dies. Forgotten when ids change, so set after that."""
+    libc.call("prctl", _PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def leave_session_keyring() -> None:
+    """Replace the session keyring, which may hold the agent's keys, by an empty one."""
+    try:
+        libc.call("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, None)
+    except OSError as error:
+        if error.errno != 38:  # ENOSYS: a kernel without keyrings has none to leave
+            raise
+
+
+def _capset(permitted: int, inheritable: int) -> None:
+    low, high = permitted & 0xFFFF_FFFF, permitted >> 32
+    passed_low, passed_high = inheritable & 0xFFFF_FFFF, inheritable >> 32
+    header = _HEADER.pack(_CAPABILITY_VERSION_3, 0)
+    libc.call("capset", header, _SETS.pack(low, low, passed_low, high, high, passed_high))
+
+
+def _last_capability() -> int:
+    """The highest number this kernel knows: the first that it refuses to read ends the list."""
+    for number in range(_MOST_CAPABILITIES):
+        try:
+            libc.call("prctl", _PR_CAPBSET_READ, number, 0, 0, 0)
+        except OSError:
+            return number - 1
+    return _MOST_CAPABILITIES - 1

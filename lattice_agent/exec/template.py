@@ -1,0 +1,202 @@
+"""The template: a mount namespace that holds a minimal read-only root, built once for all cells of one profile.
+
+Only what depends on the single cell (proc, the tmpfs) is left to be mounted when a cell is built. A template is made by
+a short-lived child; what stays of it are two descriptors, which keep the namespaces alive without any process.
+
+The steps run in the order of ``TEMPLATE_STEPS``. Sources are opened before the new root hides anything, and bound
+through their descriptors.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from lattice_agent.exec import blueprint
+from lattice_agent.exec.blueprint import Blueprint
+from lattice_agent.exec.kernel import mounts, namespaces
+from lattice_agent.exec.step import Step
+
+STAGE = "/tmp"  # noqa: S108 - every system has it; hidden by a mount that only the template sees
+SYSTEM_DIRECTORIES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+ETC_FILES = (
+    "host.conf", "gai.conf", "ld.so.cache", "ld.so.conf", "locale.alias", "localtime", "mime.types", "nsswitch.conf",
+    "os-release", "debian_version", "protocols", "services", "timezone",
+)  # fmt: skip
+"""Copied, following links: small, world-readable, without secrets or names of the host's users."""
+ETC_DIRECTORIES = ("alternatives", "ld.so.conf.d", "ssl/certs", "pki/tls/certs", "ca-certificates", "terminfo")
+"""Bound read-only, if they are there. Private keys (ssl/private) are not among them."""
+ETC_FILE_MOST = 1 << 20
+PASSWD = b"root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+GROUP = b"root:x:0:\nnogroup:x:65534:\n"
+HOSTS = b"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+DEVICES = ("null", "zero", "full", "random", "urandom")
+DEVICE_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("shm", blueprint.TMP),
+)
+DIRECTORY_MODE = 0o755
+
+
+class Stage:
+    """A template in the making."""
+
+    def __init__(self, plan: Blueprint, *, user_namespace: bool) -> None:
+        self.plan = plan
+        self.user_namespace = user_namespace
+        self.sources: dict[str, int] = {}
+        """Path inside to a descriptor (O_PATH) of what will be there."""
+        self.links: list[tuple[str, str]] = []
+        """Path inside and its target, for /bin -> usr/bin and its kin."""
+        self.files: list[tuple[str, bytes]] = []
+
+
+def open_sources(stage: Stage) -> None:
+    """Open what will be bound and read what will be copied, while the host's tree is still in sight."""
+    for path in SYSTEM_DIRECTORIES:
+        if os.path.islink(path):
+            stage.links.append((path, os.readlink(path)))
+        elif os.path.isdir(path):
+            stage.sources[path] = _open(path)
+    for name in ETC_DIRECTORIES:
+        if os.path.isdir(f"/etc/{name}"):
+            stage.sources[f"/etc/{name}"] = _open(f"/etc/{name}")
+    stage.files = [(f"/etc/{name}", data) for name in ETC_FILES if (data := _read(f"/etc/{name}")) is not None]
+    stage.files += [("/etc/passwd", PASSWD), ("/etc/group", GROUP), ("/etc/hosts", _hosts(stage))]
+    for name in DEVICES:
+        stage.sources[f"/dev/{name}"] = _open(f"/dev/{name}")
+    for item in (*stage.plan.read_only, *stage.plan.writable):
+        path = os.fsdecode(item)
+        stage.sources[path] = _open(path)
+    if stage.user_namespace:
+        # The kernel lets a user namespace mount a proc only where a whole one is already in sight.
+        stage.sources["/proc"] = _open("/proc")
+
+
+def _hosts(stage: Stage) -> bytes:
+    return (_read("/etc/hosts") or HOSTS) if stage.plan.network else HOSTS
+
+
+def mount_stage(_stage: Stage) -> None:
+    """The new root, empty: a tmpfs of a megabyte."""
+    mounts.mount("tmpfs", STAGE, mounts.NOSUID | mounts.NODEV, "size=4m,nr_inodes=512,mode=755")
+
+
+def make_directories(stage: Stage) -> None:
+    """Mount points, links and copied files."""
+    for path in ("/proc", "/tmp", "/etc", "/dev", "/var"):  # noqa: S108 - inside the stage
+        os.mkdir(STAGE + path, DIRECTORY_MODE)
+    for path, target in stage.links:
+        os.symlink(target, STAGE + path)
+    os.symlink(blueprint.TMP, STAGE + "/var/tmp")  # noqa: S108 - inside the stage
+    for name, target in DEVICE_LINKS:
+        os.symlink(target, f"{STAGE}/dev/{name}")
+    for path, data in stage.files:
+        _write(STAGE + path, data)
+    if stage.plan.network:
+        _write(STAGE + "/etc/resolv.conf", b"")
+
+
+def bind_sources(stage: Stage) -> None:
+    """Everything that comes from the host: read-only, no set-user-id, devices only where they are the point."""
+    writable = {os.fsdecode(item) for item in stage.plan.writable}
+    for path, fd in sorted(stage.sources.items()):
+        target = STAGE + path
+        if not os.path.lexists(target):
+            _make_mount_point(target, fd)
+        mounts.bind(f"/proc/self/fd/{fd}", target, recursive=stat.S_ISDIR(os.fstat(fd).st_mode))
+        if path != "/proc":
+            mounts.restrict(target, read_only=path not in writable, devices=path.startswith("/dev/"))
+        os.close(fd)
+
+
+def enter_stage(_stage: Stage) -> None:
+    """Seal the root and make it the root."""
+    mounts.seal(STAGE)
+    mounts.pivot(STAGE)
+
+
+def _separate(_stage: Stage) -> None:
+    namespaces.unshare(namespaces.NEWNS)
+    mounts.make_private()
+
+
+TEMPLATE_STEPS = (
+    Step(
+        "mount-namespace",
+        _separate,
+        "a mount namespace of its own, all propagation private",
+        "no mount made here shows outside, none made outside appears here",
+    ),
+    Step(
+        "sources",
+        open_sources,
+        lambda stage: "taken from the host: " + _describe_sources(stage),
+        "an allowlist: /root, /home, /var, /run, /sys and the rest of /etc and /dev do not exist inside",
+    ),
+    Step("root", mount_stage, "an empty tmpfs of 4 MiB as the new root", "nothing is there by accident"),
+    Step(
+        "root-files",
+        make_directories,
+        "mount points, links; passwd, group and hosts generated",
+        "names of the host's users stay outside",
+    ),
+    Step(
+        "root-binds",
+        bind_sources,
+        "the sources are bound: nosuid, read-only unless named as writable, nodev except for the devices",
+        "programs come in, privileges do not",
+    ),
+    Step("root-sealed", enter_stage, "the root read-only, pivot_root, the old root unmounted", "no way back"),
+)
+"""In the order of execution; once per profile."""
+
+
+def _describe_sources(stage: Stage) -> str:
+    writable = ", ".join(_names(stage.plan.writable))
+    parts = [
+        " ".join((*SYSTEM_DIRECTORIES, *_names(stage.plan.read_only))),
+        "of /etc " + " ".join((*ETC_FILES, *ETC_DIRECTORIES)),
+        "of /dev " + " ".join(DEVICES),
+    ]
+    return "; ".join([*parts, f"writable {writable}"] if writable else parts)
+
+
+def _names(paths: tuple[bytes, ...]) -> list[str]:
+    return [os.fsdecode(path) for path in paths]
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_PATH | os.O_CLOEXEC)
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        return os.read(fd, ETC_FILE_MOST)
+    finally:
+        os.close(fd)
+
+
+def _write(path: str, data: bytes) -> None:
+    os.makedirs(os.path.dirname(path), DIRECTORY_MODE, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def _make_mount_point(target: str, fd: int) -> None:
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        os.makedirs(target, DIRECTORY_MODE, exist_ok=True)
+    else:
+        _write(target, b"")
