@@ -35,7 +35,8 @@ LAYERS: dict[str, set[str]] = {
 }  # fmt: skip
 
 PURE = (
-    "exec/policy.py", "exec/plan.py", "exec/pool.py", "exec/dispatch.py", "exec/syscalls.py", "exec/outcome.py",
+    "exec/local_policy.py", "exec/host_state.py", "exec/level_choice.py", "exec/script_header.py",
+    "exec/policy_file.py", "exec/policy_values.py", "exec/policy.py", "exec/plan.py", "exec/pool.py", "exec/dispatch.py", "exec/syscalls.py", "exec/outcome.py",
     "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py",
     "usage/normalise.py", "facts/addresses.py", "facts/address_plan.py", "link/transport_policy.py",
 )  # fmt: skip

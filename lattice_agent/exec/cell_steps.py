@@ -13,6 +13,7 @@ last, because it forbids most of what comes before.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -52,6 +53,9 @@ STATIC_LIMITS = (
 )
 """Limits that no task changes; those of the task are lowered by the launcher when it comes (native/cell.c)."""
 RESOLVER_MOST = 65536
+NO_OVERLAY = (errno.ENODEV, errno.EPERM, errno.EINVAL)
+"""A kernel without overlayfs, or one that has no use for it in a user namespace: cells then share inodes, and the probe
+does not report private file locks."""
 TCP_BUFFERS = "4096 65536 131072"
 """Bytes of a connection's buffer inside a cell: least, at first, most. No process's size shows them."""
 UMASK = 0o077
@@ -80,9 +84,32 @@ def _namespace_flags(build: Build) -> int:
     return flags if build.blueprint.network else flags | namespaces.NEWNET
 
 
+def _root(build: Build) -> None:
+    """The collected root as this cell's own: overlays without an upper layer, whose inodes no other cell sees."""
+    _overlay(template.LOWER, template.MOUNT, mounts.NOSUID)
+    for path in template.overlay_places():
+        _overlay(template.SOURCES + path, template.MOUNT + path, mounts.NOSUID | mounts.NODEV)
+    for path in template.bound_places(build.blueprint, user_namespace=_mapped(build)):
+        mounts.bind(template.SOURCES + path, template.MOUNT + path, recursive=True)
+    mounts.pivot(template.MOUNT)
+
+
+def _overlay(lower: str, target: str, flags: int) -> None:
+    """``lower`` at ``target`` with inodes of its own; where the kernel cannot do that, with the same."""
+    try:
+        mounts.mount("overlay", target, flags | mounts.RDONLY, f"lowerdir={lower}:{template.EMPTY}")
+    except OSError as error:
+        if error.errno not in NO_OVERLAY:
+            raise
+        mounts.bind(lower, target)
+        mounts.seal(target)
+
+
 def _map_ids(build: Build) -> None:
     ids = (build.identity.uid, build.identity.gid)
-    namespaces.map_single_ids(ids, ids)  # the template's namespace maps them on to the agent's
+    namespaces.map_single_ids(
+        ids, ids, template.SOURCES + "/proc"
+    )  # the template's namespace maps them on to the agent's
 
 
 def _proc(build: Build) -> None:
@@ -313,12 +340,6 @@ def _own_tmpfs(build: Build) -> bool:
 
 CELL_STEPS = (
     Step(
-        "oom-score",
-        _oom_score,
-        "oom_score_adj 1000",
-        "when the host runs out of memory, a script goes before anything else",
-    ),
-    Step(
         "resolver-file",
         _read_resolver,
         "the host's resolv.conf is read",
@@ -347,11 +368,24 @@ CELL_STEPS = (
         _mapped,
     ),
     Step(
+        "root",
+        _root,
+        "the template's root through overlays of the cell's own, read-only, and pivot_root into it",
+        "locks on programs and devices that all cells see would be a channel between cells",
+        _namespaced,
+    ),
+    Step(
         "proc",
         _proc,
         "/proc of the own pid namespace, hidepid=2",
         "a script sees its own processes only",
         _namespaced,
+    ),
+    Step(
+        "oom-score",
+        _oom_score,
+        "oom_score_adj 1000",
+        "when the host runs out of memory, a script goes before anything else",
     ),
     Step(
         "work-tmpfs",

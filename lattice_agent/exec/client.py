@@ -47,16 +47,22 @@ BUILD_S: Final = 15.0
 class SandboxClient:
     """Cells of one profile. Close it, or use it as a context manager: its processes go with it."""
 
-    def __init__(self, profile: Profile = DEFAULT_PROFILE) -> None:
-        """Start a spawner and begin to build cells. Raises SandboxError."""
+    def __init__(self, profile: Profile = DEFAULT_PROFILE, *, keep: int = KEPT) -> None:
+        """Start a spawner and begin to build ``keep`` cells. Raises SandboxError."""
         self._profile = profile
+        self._keep = keep
         self._spawner: SpawnerProcess = start_spawner()
         self._numbers = count(1)
         self._ready: deque[CellEnds] = deque()
         self._building: set[int] = set()
         self._gone: dict[int, CellGone] = {}
         self._wanted = 0  # the cell whose end somebody waits for
-        self._refill()
+        self._refill(keep)
+
+    @property
+    def spawner_pid(self) -> int:
+        """Process id of the spawner."""
+        return self._spawner.pid
 
     def __enter__(self) -> "SandboxClient":
         return self
@@ -102,10 +108,10 @@ class SandboxClient:
             self._wanted = 0
 
     def refill(self, *, wait_s: float = 0.0) -> int:
-        """Have cells built until two are ready, waiting so long at most; how many are ready. For measuring."""
-        self._refill()
+        """Have cells built until enough are ready, waiting so long at most; how many are ready."""
+        self._refill(self._keep)
         deadline = time.monotonic() + wait_s
-        while len(self._ready) < KEPT and (left := deadline - time.monotonic()) > 0:
+        while len(self._ready) < self._keep and (left := deadline - time.monotonic()) > 0:
             self._listen(left)
         return len(self._ready)
 
@@ -114,6 +120,7 @@ class SandboxClient:
         started = time.monotonic()
         task.dispatch()
         self._send(UseCell(number, task.plan.limits.memory_bytes))
+        self._refill(self._keep)
         cause = self._until_end(task)
         wall_s = time.monotonic() - started
         if task.needs_word(wall_s):
@@ -142,7 +149,8 @@ class SandboxClient:
 
     def _take(self) -> CellEnds:
         self._listen(0)
-        self._refill()
+        if not self._ready:
+            self._refill(max(self._keep, 1))
         deadline = time.monotonic() + BUILD_S
         while not self._ready:
             left = deadline - time.monotonic()
@@ -151,8 +159,8 @@ class SandboxClient:
             self._listen(left)
         return self._ready.popleft()
 
-    def _refill(self) -> None:
-        while len(self._ready) + len(self._building) < KEPT:
+    def _refill(self, wanted: int) -> None:
+        while len(self._ready) + len(self._building) < wanted:
             number = next(self._numbers)
             self._send(prepare_request(number, self._profile))
             self._building.add(number)

@@ -1,8 +1,8 @@
 """How much memory a cell uses, looked up from outside, where no memory controller counts it.
 
-What counts: anonymous memory of all processes, the tmpfs, and what sockets may hold. Shared memory that is mapped
-nowhere cannot be seen this way, so the seccomp variant for this case refuses memfd_create, System V shared memory and
-shared anonymous mappings; pipes are bounded by the kernel (pipe-user-pages-soft of an own uid).
+What counts: anonymous memory and page tables of all processes, the tmpfs, and what sockets may hold. Shared memory that
+is mapped nowhere cannot be seen this way, so the seccomp variant for this case refuses memfd_create, System V objects,
+shared anonymous mappings and inotify; pipes are bounded by the kernel (pipe-user-pages-soft of an own uid).
 
 Two measures: a cheap one that counts a page once for every process that maps it, and an exact one, taken only when the
 cheap one is over the limit, so that a program that forks after loading its data is not killed for it.
@@ -18,7 +18,6 @@ INTERVAL_MS = 10
 """Measured: at 256 MiB four processes that fill memory overshoot by up to 21 MiB when looked at this often."""
 SOCKET_BYTES = 256 * 1024
 """Charged for each socket of the cell: more than its send buffer may hold (net.core.wmem_default is 208 KiB)."""
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _READ_MOST = 8192
 
 
@@ -58,15 +57,18 @@ class Place:
         return [process.pid for process in found]
 
     def _private_bytes(self, pid: int) -> int:
-        """Resident minus what is backed by files: proc_pid_statm(5)."""
-        fields = self._read(f"{pid}/statm").split()
-        return (int(fields[1]) - int(fields[2])) * _PAGE if len(fields) > 2 else 0
+        """Anonymous memory and page tables: proc_pid_status(5)."""
+        return sum(self._status_bytes(pid, (b"RssAnon:", b"VmPTE:")))
+
+    def _status_bytes(self, pid: int, names: tuple[bytes, ...]) -> list[int]:
+        lines = self._read(f"{pid}/status").split(b"\n")
+        return [int(line.split()[1]) * 1024 for line in lines if line.startswith(names)]
 
     def _exact_bytes(self, pid: int) -> int:
-        """Each anonymous page divided by the processes that share it: Pss_Anon of smaps_rollup."""
+        """As ``_private_bytes``, but each page divided by the processes that share it: Pss_Anon of smaps_rollup."""
         for line in self._read(f"{pid}/smaps_rollup").splitlines():
             if line.startswith(b"Pss_Anon:"):
-                return int(line.split()[1]) * 1024
+                return int(line.split()[1]) * 1024 + sum(self._status_bytes(pid, (b"VmPTE:",)))
         return self._private_bytes(pid)
 
     def _tmpfs_bytes(self) -> int:

@@ -78,7 +78,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "futimesat", "utimensat", "file_getattr",
         "getxattr", "lgetxattr", "fgetxattr", "getxattrat", "listxattr", "llistxattr", "flistxattr", "listxattrat",
         "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr",
-        "removexattrat", "inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
+        "removexattrat", "inotify_add_watch", "inotify_rm_watch",
     ),
     "processes": (
         "fork", "vfork", "execve", "execveat", "exit", "exit_group", "wait4", "waitid", "pidfd_open", "getpid",
@@ -269,7 +269,10 @@ UNDER_MEMORY_WATCH: dict[str, tuple[Conditions, ...]] = {
         *(((1, INT, SOL_SOCKET), (2, INT, option)) for option in SOCKET_OPTIONS.values()),
     ),
 }
-UNDER_MEMORY_CONTROLLER = {"mmap": ANY, "fcntl": ANY, "setsockopt": ANY, "memfd_create": ANY}
+UNDER_MEMORY_CONTROLLER = {
+    **dict.fromkeys(("mmap", "fcntl", "setsockopt", "memfd_create", "inotify_init", "inotify_init1"), ANY)
+}
+"""inotify: the events that nobody reads are up to 8 MiB for each instance, in nobody's size either."""
 
 ON_ITSELF: dict[str, tuple[Conditions, ...]] = {
     **{name: one_of(0, (0,)) for name in CHANGES_TO_A_PROCESS if name.startswith("sched_")},

@@ -1,7 +1,9 @@
-"""The template: a mount namespace that holds a minimal read-only root, built once for all cells of one profile.
+"""The template: a mount namespace that holds a minimal root, collected once for all cells of one profile.
 
-Only what depends on the single cell (proc, the tmpfs) is left to be mounted when a cell is built. A template is made by
-a short-lived child; what stays of it are two descriptors, which keep the namespaces alive without any process.
+Its own root has four directories: ``LOWER`` with what is copied and made, ``SOURCES`` with what is bound from the host
+(apart, because an overlay in a user namespace may not have mounts below its lower directory), ``EMPTY``, and ``MOUNT``,
+where a cell puts its own view of it all together (``cell_steps``) before that becomes its root. A template is made by a
+short-lived child; what stays of it are two descriptors, which keep the namespaces alive without any process.
 
 The steps run in the order of ``TEMPLATE_STEPS``. Sources are opened before the new root hides anything, and bound
 through their descriptors.
@@ -18,6 +20,7 @@ from lattice_agent.exec.kernel import mounts, namespaces
 from lattice_agent.exec.step import Step
 
 STAGE = "/tmp"  # noqa: S108 - every system has it; hidden by a mount that only the template sees
+LOWER, SOURCES, EMPTY, MOUNT = "/lower", "/sources", "/empty", "/mount"
 SYSTEM_DIRECTORIES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 ETC_FILES = (
     "host.conf", "gai.conf", "ld.so.cache", "ld.so.conf", "locale.alias", "localtime", "mime.types", "nsswitch.conf",
@@ -25,8 +28,10 @@ ETC_FILES = (
 )  # fmt: skip
 """Copied, following links: small, world-readable, without secrets or names of the host's users."""
 ETC_DIRECTORIES = ("alternatives", "ld.so.conf.d", "ssl/certs", "pki/tls/certs", "ca-certificates", "terminfo")
-"""Bound read-only, if they are there. Private keys (ssl/private) are not among them."""
+"""Copied as well, files and links, one level deep. Private keys (ssl/private) are not among them."""
 ETC_FILE_MOST = 1 << 20
+STAGE_BYTES, STAGE_INODES = 16 << 20, 8192
+"""Bounds of what is copied; a host with more of it gets no template, which says so."""
 PASSWD = b"root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 GROUP = b"root:x:0:\nnogroup:x:65534:\n"
 HOSTS = b"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
@@ -38,6 +43,8 @@ DEVICE_LINKS = (
     ("stderr", "/proc/self/fd/2"),
     ("shm", blueprint.TMP),
 )
+DEVICE_NUMBERS = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)}
+"""As in the kernel's devices.txt."""
 DIRECTORY_MODE = 0o755
 
 
@@ -62,12 +69,12 @@ def open_sources(stage: Stage) -> None:
         elif os.path.isdir(path):
             stage.sources[path] = _open(path)
     for name in ETC_DIRECTORIES:
-        if os.path.isdir(f"/etc/{name}"):
-            stage.sources[f"/etc/{name}"] = _open(f"/etc/{name}")
-    stage.files = [(f"/etc/{name}", data) for name in ETC_FILES if (data := _read(f"/etc/{name}")) is not None]
+        _collect(stage, f"/etc/{name}")
+    stage.files += [(f"/etc/{name}", data) for name in ETC_FILES if (data := _read(f"/etc/{name}")) is not None]
     stage.files += [("/etc/passwd", PASSWD), ("/etc/group", GROUP), ("/etc/hosts", _hosts(stage))]
-    for name in DEVICES:
-        stage.sources[f"/dev/{name}"] = _open(f"/dev/{name}")
+    if stage.user_namespace:
+        for name in DEVICES:
+            stage.sources[f"/dev/{name}"] = _open(f"/dev/{name}")
     for item in (*stage.plan.read_only, *stage.plan.writable):
         path = os.fsdecode(item)
         stage.sources[path] = _open(path)
@@ -81,32 +88,40 @@ def _hosts(stage: Stage) -> bytes:
 
 
 def mount_stage(_stage: Stage) -> None:
-    """The new root, empty: a tmpfs of a megabyte."""
-    mounts.mount("tmpfs", STAGE, mounts.NOSUID | mounts.NODEV, "size=4m,nr_inodes=512,mode=755")
+    """Empty but for its four directories."""
+    mounts.mount("tmpfs", STAGE, mounts.NOSUID, f"size={STAGE_BYTES},nr_inodes={STAGE_INODES},mode=755")
+    for path in (LOWER, SOURCES, EMPTY, MOUNT):
+        os.mkdir(STAGE + path, DIRECTORY_MODE)
 
 
 def make_directories(stage: Stage) -> None:
-    """Mount points, links and copied files."""
+    """Mount points, links, devices and copied files."""
+    root = STAGE + LOWER
     for path in ("/proc", "/tmp", "/etc", "/dev", "/var"):  # noqa: S108 - inside the stage
-        os.mkdir(STAGE + path, DIRECTORY_MODE)
+        os.mkdir(root + path, DIRECTORY_MODE)
     for path, target in stage.links:
-        os.symlink(target, STAGE + path)
-    os.symlink(blueprint.TMP, STAGE + "/var/tmp")  # noqa: S108 - inside the stage
+        os.makedirs(os.path.dirname(root + path), DIRECTORY_MODE, exist_ok=True)
+        os.symlink(target, root + path)
+    os.symlink(blueprint.TMP, root + "/var/tmp")  # noqa: S108 - inside the stage
     for name, target in DEVICE_LINKS:
-        os.symlink(target, f"{STAGE}/dev/{name}")
+        os.symlink(target, f"{root}/dev/{name}")
+    if not stage.user_namespace:
+        for name in DEVICES:
+            _make_device(f"{root}/dev/{name}", DEVICE_NUMBERS[name])
     for path, data in stage.files:
-        _write(STAGE + path, data)
+        _write(root + path, data)
     if stage.plan.network:
-        _write(STAGE + "/etc/resolv.conf", b"")
+        _write(root + "/etc/resolv.conf", b"")
 
 
 def bind_sources(stage: Stage) -> None:
     """Everything that comes from the host: read-only, no set-user-id, devices only where they are the point."""
     writable = {os.fsdecode(item) for item in stage.plan.writable}
     for path, fd in sorted(stage.sources.items()):
-        target = STAGE + path
-        if not os.path.lexists(target):
-            _make_mount_point(target, fd)
+        target = STAGE + SOURCES + path
+        for place in (target, STAGE + LOWER + path):
+            if not os.path.lexists(place):
+                _make_mount_point(place, fd)
         mounts.bind(f"/proc/self/fd/{fd}", target, recursive=stat.S_ISDIR(os.fstat(fd).st_mode))
         if path != "/proc":
             mounts.restrict(target, read_only=path not in writable, devices=path.startswith("/dev/"))
@@ -137,11 +152,11 @@ TEMPLATE_STEPS = (
         lambda stage: "taken from the host: " + _describe_sources(stage),
         "an allowlist: /root, /home, /var, /run, /sys and the rest of /etc and /dev do not exist inside",
     ),
-    Step("root", mount_stage, "an empty tmpfs of 4 MiB as the new root", "nothing is there by accident"),
+    Step("root", mount_stage, "an empty tmpfs to collect a root in", "nothing is there by accident"),
     Step(
         "root-files",
         make_directories,
-        "mount points, links; passwd, group and hosts generated",
+        "mount points, links, devices, copied files; passwd, group and hosts generated",
         "names of the host's users stay outside",
     ),
     Step(
@@ -150,7 +165,7 @@ TEMPLATE_STEPS = (
         "the sources are bound: nosuid, read-only unless named as writable, nodev except for the devices",
         "programs come in, privileges do not",
     ),
-    Step("root-sealed", enter_stage, "the root read-only, pivot_root, the old root unmounted", "no way back"),
+    Step("root-sealed", enter_stage, "the tmpfs read-only, pivot_root, the host's root unmounted", "no way back"),
 )
 """In the order of execution; once per profile."""
 
@@ -159,8 +174,8 @@ def _describe_sources(stage: Stage) -> str:
     writable = ", ".join(_names(stage.plan.writable))
     parts = [
         " ".join((*SYSTEM_DIRECTORIES, *_names(stage.plan.read_only))),
-        "of /etc " + " ".join((*ETC_FILES, *ETC_DIRECTORIES)),
-        "of /dev " + " ".join(DEVICES),
+        "copies of /etc/ " + " ".join((*ETC_FILES, *ETC_DIRECTORIES)),
+        "devices " + " ".join(DEVICES),
     ]
     return "; ".join([*parts, f"writable {writable}"] if writable else parts)
 
@@ -193,6 +208,35 @@ def _write(path: str, data: bytes) -> None:
         os.write(fd, data)
     finally:
         os.close(fd)
+
+
+def _collect(stage: Stage, directory: str) -> None:
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return
+    for name in names:
+        path = f"{directory}/{name}"
+        if os.path.islink(path):
+            stage.links.append((path, os.readlink(path)))
+        elif (data := _read(path)) is not None:
+            stage.files.append((path, data))
+
+
+def _make_device(path: str, number: tuple[int, int]) -> None:
+    os.mknod(path, stat.S_IFCHR, os.makedev(*number))
+    os.chmod(path, 0o666)  # noqa: S103 - as in every /dev; the umask has cut it
+
+
+def overlay_places() -> list[str]:
+    """In a cell's maker, before the pivot: the system directories that are mounts of their own in the template."""
+    return [path for path in SYSTEM_DIRECTORIES if os.path.isdir(SOURCES + path)]
+
+
+def bound_places(plan: Blueprint, *, user_namespace: bool) -> list[str]:
+    """What else is a mount of its own there: devices and proc in a user namespace, and the policy's paths."""
+    own = ["/proc", *(f"/dev/{name}" for name in DEVICES)] if user_namespace else []
+    return sorted([*own, *_names(plan.read_only), *_names(plan.writable)])
 
 
 def _make_mount_point(target: str, fd: int) -> None:

@@ -176,9 +176,10 @@ def test_forks_beyond_the_limit_are_refused(cell: cgroup.Group, taken: Taken) ->
 
     cell.limit(pids=8)
     with program("sh", "-c", FORKS, group=cell.path) as shell:
-        assert shell.stdout is not None
-        assert shell.stdout.readline() == ""
-    used = cell.read()
+        assert shell.wait(LIMIT_S) != 0
+        used = cell.read()
+        cell.kill()
+        assert shell.communicate(timeout=LIMIT_S)[0] == ""
     assert used.pids_peak == 8
     assert used.pids_max_events is not None
     assert used.pids_max_events >= 1

@@ -287,6 +287,7 @@ def socket_option(level: int, option: int) -> None:
 def hidden_memory() -> Iterable[Attack]:
     shared, anonymous, huge = mmap.MAP_SHARED, mmap.MAP_ANONYMOUS, syscalls.MAP_HUGETLB
     yield Attack("memfd", "memfd_create", partial(call, "memfd_create", b"x", 0), WATCHED)
+    yield Attack("unread inotify events", "inotify_init1", partial(call, "inotify_init1", 0), WATCHED)
     for name, flags in {
         "shared": shared | anonymous,
         "shared, validated": 0x3 | anonymous,

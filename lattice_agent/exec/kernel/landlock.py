@@ -1,7 +1,7 @@
 """Landlock: what a process and all it starts may do with files, TCP, abstract sockets and signals (landlock(7)).
 
 A ruleset names what is refused ("handled") and the exceptions from it; a process puts itself into the domain of a
-ruleset and never leaves it. Domains nest, up to 16 deep (64 in newer kernels); an access must pass every one of them.
+ruleset and never leaves it. Domains nest, up to 16 deep; an access must pass every one of them.
 Entering needs no_new_privs or CAP_SYS_ADMIN. Numbers and structures are those of linux/landlock.h.
 
 What it does not do, so that something else must: it knows no right for UDP, raw, MPTCP and SCTP sockets, for

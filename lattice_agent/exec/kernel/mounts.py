@@ -19,7 +19,10 @@ _AT_FDCWD = -100
 
 def mount(kind: str, target: str, flags: int, options: str = "") -> None:
     """Mount a fresh file system of a kind, such as tmpfs or proc."""
-    libc.call("mount", kind.encode(), os.fsencode(target), kind.encode(), flags, options.encode() or None)
+    try:
+        libc.call("mount", kind.encode(), os.fsencode(target), kind.encode(), flags, options.encode() or None)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, kind) from None
 
 
 def bind(source: str, target: str, *, recursive: bool = False) -> None:

@@ -52,11 +52,11 @@ def enter(fd: int, kind: int) -> None:
     libc.call("setns", fd, kind)
 
 
-def map_single_ids(inside: tuple[int, int], outside: tuple[int, int]) -> None:
+def map_single_ids(inside: tuple[int, int], outside: tuple[int, int], proc: str = "/proc") -> None:
     """Map one user and one group id of the parent namespace; by the process in a new user namespace itself."""
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{inside[0]} {outside[0]} 1")
-    _write("/proc/self/gid_map", f"{inside[1]} {outside[1]} 1")
+    _write(f"{proc}/self/setgroups", "deny")
+    _write(f"{proc}/self/uid_map", f"{inside[0]} {outside[0]} 1")
+    _write(f"{proc}/self/gid_map", f"{inside[1]} {outside[1]} 1")
 
 
 def _write(path: str, text: str) -> None:

@@ -1,0 +1,125 @@
+"""An agent for the hostile tests: a process of its own that runs scripts in cells and tells how they ended.
+
+Started by ``cell_rig.Agent``. One line of JSON on standard input for each script, one on standard output for each
+outcome, which bear the same number; any number at once. The argument is JSON too: ``without``, the name of the step
+that its spawner leaves out, and ``keep``, the level whose cells are kept ready.
+
+It is as careless as an agent may be: it has a secret in its environment and an open descriptor that is not closed on exec.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import trio
+
+from lattice_agent.errors import SandboxError
+from lattice_agent.exec import launch
+from lattice_agent.exec.kernel import seqpacket
+from lattice_agent.exec.library import DEFAULT_LIMITS
+from lattice_agent.exec.launch import SpawnerProcess, start_spawner
+from lattice_agent.exec.outcome import Outcome
+from lattice_agent.exec.plan import Level, Profile
+from lattice_agent.exec.runner import open_runner
+from lattice_agent.exec.sandbox import Sandbox
+
+LEAKED_FD = 77
+LEAKED = b"from the descriptor that was left open"
+_LEAVE_OUT = """
+from lattice_agent.exec import cell_steps, template
+for module, table in ((cell_steps, "CELL_STEPS"), (template, "TEMPLATE_STEPS")):
+    setattr(module, table, tuple(step for step in getattr(module, table) if step.name != {step!r}))
+"""
+
+
+def start_spawner_without(step: str) -> SpawnerProcess:
+    """A spawner that carries out all steps but one."""
+    ours, theirs = seqpacket.pair()
+    program = launch._program(theirs.fileno())
+    start = program.index("from lattice_agent")
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", program[:start] + "\n" + _LEAVE_OUT.format(step=step) + program[start:]],
+            env={},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+    return SpawnerProcess(process, ours)
+
+
+def leave_a_descriptor_open() -> None:
+    read, write = os.pipe()
+    os.write(write, LEAKED)
+    os.dup2(read, LEAKED_FD, inheritable=True)
+    os.close(read)
+    os.close(write)
+
+
+async def answer(sandbox: Sandbox, request: dict[str, Any]) -> None:
+    """Run one script and tell how it ended."""
+    limits = replace(DEFAULT_LIMITS, wall_s=10.0, cpu_s=15, **request["limits"])
+    profile = Profile(Level(request["level"]), **{name: tuple(paths) for name, paths in request["paths"].items()})
+    if request["work_disk"]:
+        profile = replace(profile, work_disk=request["work_disk"])
+    try:
+        outcome = await sandbox.run(
+            request["script"].encode("utf-8", "surrogateescape"),
+            interpreter=request["interpreter"],
+            limits=limits,
+            environment=request["environment"],
+            profile=profile,
+        )
+        told = tell(outcome)
+    except SandboxError as error:
+        told = {"kind": "raised", "message": str(error)}
+    print(json.dumps({"number": request["number"], **told}), flush=True)
+
+
+def tell(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as JSON has it."""
+    return {
+        "kind": outcome.kind.value,
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "clock": outcome.clock and outcome.clock.value,
+        "wall_s": outcome.wall_s,
+        "cpu_s": outcome.cpu_s,
+        "max_rss_bytes": outcome.max_rss_bytes,
+        "stdout": outcome.stdout.kept.decode("utf-8", "replace"),
+        "stderr": outcome.stderr.kept.decode("utf-8", "replace"),
+        "produced": outcome.stdout.produced,
+        "killed": outcome.sweeping.killed,
+        "uncertain": outcome.sweeping.uncertain,
+        "message": outcome.message,
+    }
+
+
+async def serve(options: dict[str, str]) -> None:
+    """Until the end of standard input."""
+    profile = Profile(Level(options["keep"]))
+    spawner = start_spawner_without(options["without"]) if options["without"] else start_spawner()
+    keep = profile if profile.level is not Level.LANDLOCK else None
+    async with open_runner(spawner, keep_ready=keep) as runner:
+        sandbox = Sandbox(runner, profile)
+        lines = trio.lowlevel.FdStream(os.dup(0))
+        async with lines, trio.open_nursery() as nursery:
+            pending = b""
+            async for piece in lines:
+                *complete, pending = (pending + piece).split(b"\n")
+                for line in complete:
+                    nursery.start_soon(answer, sandbox, json.loads(line))
+
+
+def main() -> None:
+    leave_a_descriptor_open()
+    trio.run(serve, json.loads(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

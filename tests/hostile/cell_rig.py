@@ -1,0 +1,457 @@
+"""What tests of hostile scripts in cells share: a world to fight in, an agent in it, the corpus, and looks from outside.
+
+Every fight takes place in a world: pid, mount, network, ipc and uts namespaces of its own with a private /tmp, all of
+which are gone when the world is closed or its time is over, whatever the scripts did. The agent lives in there, and so
+do the scripts that are run plainly to see that they would succeed. A protection that fails costs the test and not the
+machine.
+"""
+
+import json
+import os
+import resource
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CORPUS = Path(__file__).parent / "corpus"
+PYTHON = "/usr/bin/python3"
+"""The one that cells see."""
+WORLD_S = 300
+"""No world is older than this."""
+SETTLE_S = 10
+"""How long whatever is left gets to be gone. Looks, because /proc sends no events."""
+ANSWER_S = 45
+"""For an outcome, on top of the script's own clock."""
+ROOT, NOBODY = 0, 65534
+AGENTS = {"root": ROOT, "nobody": NOBODY}
+MIB = 1 << 20
+OUTSIDE_LIMITS = {
+    resource.RLIMIT_CPU: 20,
+    resource.RLIMIT_AS: 4 << 30,
+    resource.RLIMIT_FSIZE: 64 * MIB,
+    resource.RLIMIT_NPROC: 1000,
+    resource.RLIMIT_CORE: 0,
+}
+
+
+# --- the corpus ---
+
+
+def script(name: str) -> str:
+    """A script of the corpus. What it imports from ``attempts`` is put in front of it: a cell sees only the script."""
+    text = (CORPUS / name).read_text()
+    lines = text.splitlines(keepends=True)
+    own = [line for line in lines if not line.startswith("from attempts import")]
+    if len(own) == len(lines):
+        return text
+    return (CORPUS / "attempts.py").read_text() + "".join(own)
+
+
+def interpreter_of(name: str) -> str:
+    """Which interpreter a script of the corpus is for."""
+    return {".py": "python3", ".sh": "sh"}[Path(name).suffix]
+
+
+def results(output: str) -> dict[str, str]:
+    """What the attempts of a script reported: name to result."""
+    return dict(line.split(": ", 1) for line in output.splitlines() if ": " in line)
+
+
+# --- the world ---
+
+
+class World:
+    """Namespaces with nothing in them but a first process that reaps. ``memory_bytes``: bound of all of it together."""
+
+    def __init__(self, memory_bytes: int | None = None) -> None:
+        self.memory = MemoryGroup(memory_bytes) if memory_bytes else None
+        prepare = "trap '' CHLD; mount -t tmpfs -o mode=1777,size=512m tmpfs /tmp; ip link set lo up; echo; exec sleep"
+        reachable = [sys.executable, REPOSITORY / "tools/reachable.py", REPOSITORY, sys.base_prefix, sys.prefix, "--"]
+        namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--mount-proc", "--propagation", "private"]
+        self._holder = subprocess.Popen(
+            ["unshare", *namespaces, "--fork", "--kill-child", *reachable, "sh", "-c", f"{prepare} {WORLD_S}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=self._join,
+        )
+        assert self._holder.stdout is not None
+        self._holder.stdout.readline()
+        self.init = int(Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text())
+        # A kill(-1) in the wrong place would be the end of more than a test.
+        assert os.readlink(f"/proc/{self.init}/ns/pid") != os.readlink("/proc/self/ns/pid")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything in it."""
+        pidfd = os.pidfd_open(self.init)
+        self._holder.kill()
+        self._holder.communicate()
+        select.select([pidfd], [], [], SETTLE_S)
+        os.close(pidfd)
+        if self.memory is not None:
+            self.memory.close()
+
+    def start(
+        self,
+        argv: list[str],
+        *,
+        uid: int = ROOT,
+        environment: Mapping[str, str] | None = None,
+        directory: str = "/",
+        limits: Mapping[int, int] | None = None,
+        **options: Any,
+    ) -> "subprocess.Popen[bytes]":
+        """A process in the world; it dies with the ``nsenter`` that is returned."""
+
+        def confine() -> None:
+            self._join()
+            for number, value in (limits or {}).items():
+                resource.setrlimit(number, (value, value))
+
+        ids = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--pdeathsig=KILL"]
+        variables = [f"{name}={value}" for name, value in (environment or {}).items()]
+        return subprocess.Popen(
+            [
+                *("nsenter", "-t", str(self.init), "-a", "--", "setpriv", *ids),
+                *("env", "-i", f"--chdir={directory}", "PATH=/usr/bin:/bin:/usr/sbin:/sbin", *variables, *argv),
+            ],
+            preexec_fn=confine,
+            **options,
+        )
+
+    def path(self, inside: str) -> Path:
+        """A path in the world as it is reached from outside."""
+        return Path(f"/proc/{self.init}/root{inside}")
+
+    def processes(self) -> "list[Process]":
+        """Everything alive in it but its first process."""
+        found = []
+        for entry in self.path("/proc").iterdir():
+            if entry.name.isdigit() and entry.name != "1":
+                with suppress(OSError):
+                    found.append(Process.look(entry))
+        return [process for process in found if process.state not in "ZX"]
+
+    def _join(self) -> None:
+        if self.memory is not None:
+            self.memory.join()
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of a world as it was seen; ``pid`` and ``parent`` as the world calls them."""
+
+    pid: int
+    parent: int
+    name: str
+    arguments: str
+    state: str
+    pid_namespace: str
+    uid: int
+
+    @classmethod
+    def look(cls, entry: Path) -> Self:
+        status = dict(line.split(":\t", 1) for line in (entry / "status").read_text().splitlines() if ":\t" in line)
+        return cls(
+            int(status["Pid"]),
+            int(status["PPid"]),
+            status["Name"],
+            (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip(),
+            status["State"][0],
+            os.readlink(entry / "ns/pid") if status["State"][0] not in "ZX" else "",
+            int(status["Uid"].split()[0]),
+        )
+
+
+class MemoryGroup:
+    """A group of the memory controller (cgroup v1), below our own: the outer limit, and the measure of what is used.
+
+    It counts what no process shows: files in memory, pipes, sockets, page tables.
+    """
+
+    def __init__(self, limit: int) -> None:
+        own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in line)
+        parent = Path(f"/sys/fs/cgroup/memory{own.split(':', 2)[2]}")
+        self._path = Path(tempfile.mkdtemp(prefix="lattice-test-", dir=parent))
+        (self._path / "memory.limit_in_bytes").write_text(str(limit))
+
+    def join(self) -> None:
+        (self._path / "cgroup.procs").write_text("0")
+
+    def now(self) -> int:
+        """Bytes in use, without what is only cached from disk."""
+        return int((self._path / "memory.usage_in_bytes").read_text())
+
+    def peak(self) -> int:
+        """The most that was in use since ``forget``."""
+        return int((self._path / "memory.max_usage_in_bytes").read_text())
+
+    def forget(self) -> int:
+        """Drop what is only cached and start to measure anew; the bytes in use now."""
+        (self._path / "memory.force_empty").write_text("0")
+        (self._path / "memory.max_usage_in_bytes").write_text("0")
+        return self.now()
+
+    def close(self) -> None:
+        deadline = time.monotonic() + SETTLE_S
+        while (self._path / "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._path.rmdir()
+
+
+# --- plainly ---
+
+
+@dataclass(frozen=True)
+class Plain:
+    """How a script ended that nothing confined."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def results(self) -> dict[str, str]:
+        return results(self.stdout)
+
+
+def plainly(
+    world: World,
+    name: str,
+    *,
+    uid: int = ROOT,
+    environment: Mapping[str, str] | None = None,
+    limits: Mapping[int, int] | None = None,
+    timeout_s: float = 20.0,
+    **options: Any,
+) -> Plain:
+    """Run a script of the corpus without any sandbox, in a world, under the outer limits. It is killed at its time."""
+    directory = world_directory(world, uid)
+    path = world.path(directory) / "script"
+    path.write_text(script(name))
+    path.chmod(0o644)
+    argv = [PYTHON if name.endswith(".py") else "sh", f"{directory}/script"]
+    process = world.start(
+        argv,
+        uid=uid,
+        environment={"HOME": directory, "TMPDIR": directory, **(environment or {})},
+        directory=directory,
+        limits={**OUTSIDE_LIMITS, **(limits or {})},
+        **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+    )
+    with process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as late:
+            process.kill()
+            stdout, stderr = late.stdout or b"", late.stderr or b""
+            process.communicate()
+        return Plain(process.returncode, (stdout or b"").decode(errors="replace"), (stderr or b"").decode(errors="replace"))
+
+
+def world_directory(world: World, uid: int = ROOT) -> str:
+    """A new directory below the world's /tmp; its path inside."""
+    name = f"/tmp/dir-{secrets.token_hex(6)}"
+    world.path(name).mkdir(mode=0o755)
+    os.chown(world.path(name), uid, uid)
+    return name
+
+
+# --- confined ---
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An outcome as the agent told it."""
+
+    kind: str
+    message: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    clock: str | None = None
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    max_rss_bytes: int = 0
+    stdout: str = ""
+    stderr: str = ""
+    produced: int = 0
+    killed: int = 0
+    uncertain: bool = False
+    number: int = field(default=0, compare=False)
+
+    @property
+    def results(self) -> dict[str, str]:
+        return results(self.stdout)
+
+
+class Agent:
+    """``cell_agent`` in a world, as root or as an ordinary user."""
+
+    def __init__(self, world: World, uid: int = ROOT, *, without: str = "", keep: str = "strict") -> None:
+        self.world = world
+        self.uid = uid
+        self.secret = f"hush-{secrets.token_hex(16)}"
+        self._numbers = count(1)
+        self._answers: dict[int, Seen] = {}
+        self._pending = b""
+        self._nsenter = world.start(
+            [sys.executable, "-m", "tests.hostile.cell_agent", json.dumps({"without": without, "keep": keep})],
+            uid=uid,
+            environment={"PYTHONPATH": str(REPOSITORY), "AGENT_SECRET": self.secret},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._nsenter.stdin is not None
+        assert self._nsenter.stdout is not None
+        self._to, self._from = self._nsenter.stdin, self._nsenter.stdout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up, and end it if it does not go."""
+        with suppress(BrokenPipeError):
+            self._to.close()
+        try:
+            self._nsenter.wait(SETTLE_S)
+        except subprocess.TimeoutExpired:
+            self._nsenter.kill()
+            self._nsenter.wait()
+        self._from.close()
+
+    @property
+    def outer_pid(self) -> int:
+        """Process id of the agent, as the test's namespace calls it."""
+        return int(Path(f"/proc/{self._nsenter.pid}/task/{self._nsenter.pid}/children").read_text())
+
+    @property
+    def pid(self) -> int:
+        """Process id of the agent, as the world calls it."""
+        line = next(
+            line for line in Path(f"/proc/{self.outer_pid}/status").read_text().splitlines() if line.startswith("NSpid:")
+        )
+        return int(line.split()[-1])
+
+    @property
+    def spawner(self) -> int:
+        """Process id of its spawner, as the world calls it."""
+        agent = self.pid
+        return next(process.pid for process in self.world.processes() if process.parent == agent)
+
+    def begin(
+        self,
+        name: str,
+        *,
+        level: str = "strict",
+        environment: Mapping[str, str] | None = None,
+        paths: Mapping[str, list[str]] | None = None,
+        work_disk: str | None = None,
+        text: str | None = None,
+        **limits: Any,
+    ) -> int:
+        """Have a script of the corpus (or ``text``, which is for ``name`` as interpreter) run; its number."""
+        number = next(self._numbers)
+        request = {
+            "number": number,
+            "script": script(name) if text is None else text,
+            "interpreter": interpreter_of(name) if text is None else name,
+            "level": level,
+            "environment": dict(environment or {}),
+            "paths": dict(paths or {}),
+            "work_disk": work_disk,
+            "limits": limits,
+        }
+        self._to.write(json.dumps(request).encode() + b"\n")
+        self._to.flush()
+        return number
+
+    def outcome(self, number: int, timeout_s: float = ANSWER_S) -> Seen:
+        """How the script with that number ended. AssertionError when that is not told in time."""
+        deadline = time.monotonic() + timeout_s
+        while number not in self._answers:
+            left = deadline - time.monotonic()
+            assert left > 0, f"no outcome within {timeout_s} s"
+            if not select.select([self._from], [], [], left)[0]:
+                continue
+            piece = os.read(self._from.fileno(), 1 << 16)
+            assert piece, "the agent is gone"
+            *lines, self._pending = (self._pending + piece).split(b"\n")
+            for line in lines:
+                seen = Seen(**json.loads(line))
+                self._answers[seen.number] = seen
+        return self._answers.pop(number)
+
+    def run(self, name: str, **options: Any) -> Seen:
+        """``begin``, then ``outcome``."""
+        return self.outcome(self.begin(name, **options))
+
+    def kill(self) -> None:
+        """SIGKILL for the agent alone."""
+        os.kill(self.outer_pid, signal.SIGKILL)
+        self._nsenter.wait()
+
+
+@contextmanager
+def an_agent(who: str, *, memory_bytes: int | None = None, **options: Any) -> Iterator[Agent]:
+    """An agent in a world of its own."""
+    with World(memory_bytes) as world, Agent(world, AGENTS[who], **options) as agent:
+        yield agent
+
+
+# --- looks from outside ---
+
+
+def eventually(look: Callable[[], object], expected: object) -> None:
+    """Look until it is as expected. AssertionError with the last look after SETTLE_S."""
+    deadline = time.monotonic() + SETTLE_S
+    while (seen := look()) != expected:
+        assert time.monotonic() < deadline, f"{seen!r} is not {expected!r}"
+        time.sleep(0.01)
+
+
+def left_by_scripts(agent: Agent) -> list[str]:
+    """Processes of the world that are neither the agent nor its spawner nor a cell that waits."""
+    everything = agent.world.processes()
+    spawner = agent.spawner
+    waiting: dict[str, list[Process]] = {}
+    left = []
+    for process in everything:
+        if process.arguments.startswith("lattice-cell ") and process.pid_namespace:
+            waiting.setdefault(process.pid_namespace, []).append(process)
+        elif process.pid not in (agent.pid, spawner):
+            left.append(f"{process.pid} {process.name} {process.arguments}")
+    for pair in waiting.values():
+        names = [f"{process.pid} {process.name} {process.arguments}" for process in pair]
+        left += [] if len(pair) == 2 and spawner in {process.parent for process in pair} else names
+    return left
+
+
+def assert_nothing_left(agent: Agent) -> None:
+    """No process, file or object of a script is left in the world."""
+    eventually(lambda: left_by_scripts(agent), [])
+    assert [entry for entry in os.listdir(agent.world.path("/tmp")) if entry.startswith("lattice-")] == []

@@ -1,0 +1,6 @@
+"""Fill memory in one process."""
+
+import time
+
+held = [bytearray(b"x" * (1 << 20)) for _ in range(400)]
+time.sleep(0.5)
