@@ -15,7 +15,7 @@ from lattice_agent.exec.dispatch import RECORD_BYTES, CellRecord, decode_record,
 from lattice_agent.exec.kernel import rlimits
 from lattice_agent.exec.outcome import Usage
 from lattice_agent.exec.plan import Limits, Plan, Profile
-from lattice_agent.exec.requests import PrepareCell
+from lattice_agent.exec.requests import PrepareCell, UseCell
 
 CPU_KILL_MARGIN_S: Final = 1
 """SIGXCPU can be caught; so much CPU time later comes SIGKILL."""
@@ -25,8 +25,10 @@ _ERRNO_BYTES: Final = 4
 class CellEnds:
     """Owns the six descriptors of CellReady; ``close`` gives back those that were not taken."""
 
-    def __init__(self, number: int, descriptors: list[int]) -> None:
+    def __init__(self, number: int, controllers: list[bytes], descriptors: list[int]) -> None:
         self.number = number
+        self.controllers = tuple(name.decode() for name in controllers)
+        """cgroup v2 controllers that limit this cell."""
         control, self._script, self._status, self.stdout, self.stderr, self.pidfd = descriptors
         self._control = socket.socket(fileno=control)
         self._record: CellRecord | None = None
@@ -87,6 +89,11 @@ def prepare_request(number: int, profile: Profile, directory: str = "") -> Prepa
         profile.work_inodes,
         os.fsencode(directory),
     )
+
+
+def use_request(number: int, limits: Limits) -> UseCell:
+    """The request that puts a cell's common limits in force."""
+    return UseCell(number, limits.memory_bytes, limits.processes, limits.cpu_percent or 0)
 
 
 def limit_triples(limits: Limits) -> list[tuple[int, int, int]]:

@@ -77,6 +77,17 @@ class CellPool:
         self._single: dict[int, Waiter] = {}
         self._ends: dict[int, CellEnd] = {}
 
+    def keep(self, profile: Profile | None) -> None:
+        """Keep cells of this profile ready from now on instead of those of the last; None: of no profile."""
+        if profile == self._default:
+            return
+        self._default = profile
+        for known, pool in self._pools.items():
+            pool.policy.keep(KEPT if known == profile else 0)
+        if profile is not None:
+            self._refill(profile, self._pool(profile))
+        self._review.set()
+
     # --- for runs ---
 
     async def take(self, profile: Profile, directory: str = "") -> CellEnds:
@@ -144,7 +155,7 @@ class CellPool:
         """Take in what the spawner says about cells."""
         match message:
             case CellReady():
-                self._ready(CellEnds(message.cell, descriptors))
+                self._ready(CellEnds(message.cell, message.controllers, descriptors))
             case CellFailed():
                 self._failed(message.cell, message.reason.decode("utf-8", "replace"))
             case CellGone():

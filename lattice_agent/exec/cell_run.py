@@ -10,10 +10,11 @@ Each wait has a bound, which leads one step further down:
 import trio
 
 from lattice_agent.errors import SandboxError
+from lattice_agent.exec.cell_ends import use_request
 from lattice_agent.exec.cell_pool import CellPool
 from lattice_agent.exec.cell_task import GONE_S, KILL_S, CellTask
 from lattice_agent.exec.outcome import Cause, Outcome, failed_to_start
-from lattice_agent.exec.requests import KillCell, TerminateCell, UseCell
+from lattice_agent.exec.requests import KillCell, TerminateCell
 from lattice_agent.exec.spawner_link import SpawnerLink
 
 
@@ -35,7 +36,7 @@ class CellRun:
             self._task.dispatch()
             # After the dispatch, to wake the launcher first; nothing holds the agent up between the two but the
             # scheduler, and if it dies so does the cell.
-            await self._link.send(UseCell(self._number, plan.limits.memory_bytes), [])
+            await self._link.send(use_request(self._number, plan.limits), [])
         except (SandboxError, OSError) as error:
             with trio.CancelScope(shield=True):
                 await self._kill()

@@ -17,11 +17,12 @@ import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import Callable
 
 from lattice_agent.exec import cell, filter_source
 from lattice_agent.exec.blueprint import Blueprint, Build, Identity
-from lattice_agent.exec.kernel import libc, seqpacket
+from lattice_agent.exec.kernel import cgroup, libc, seqpacket
 from lattice_agent.exec.memory_watch import INTERVAL_MS, Place
 from lattice_agent.exec.requests import (
     CellFailed,
@@ -46,6 +47,8 @@ FIRST_ID, ID_RANGES, RANGE = 0x7000_0000, 1 << 20, 1 << 8
 containers (systemd's end at 0x6FFFFFFF) and user namespaces commonly use."""
 INSIDE_ID = 1000
 """What an unprivileged agent's id is called inside."""
+INIT = 1
+"""A cell's init is a process of its group too."""
 WAITING, BUILDING, READY, IN_USE, ENDING = range(5)
 _HOSTNAME = "cell"
 _REASON_MOST = 512
@@ -67,6 +70,7 @@ class Cell:
         self.handed: list[int] = []
         """The agent's descriptors until it has them."""
         self.place: Place | None = None
+        self.group: cgroup.Group | None = None
         self.memory_limit = 0
         self.memory_peak = 0
         self.memory_hit = False
@@ -105,6 +109,8 @@ class Cells:
         self._root = os.geteuid() == 0
         self._groups_left = bool(set(os.getgroups()) - {os.getegid()})
         self._filters = filter_source.Filters()
+        self._groups: cgroup.Groups | None = None
+        self._unremoved: list[cgroup.Group] = []
         self._templates: dict[object, cell.Template] = {}
         self._program = -1
         self._helpers: set[int] = set()
@@ -165,6 +171,12 @@ class Cells:
         for pid in self._helpers:
             os.kill(pid, signal.SIGKILL)  # our own children, not reaped yet
 
+    def close(self) -> None:
+        """Remove what is not a process: the groups."""
+        if self._groups is not None:
+            self._groups.close()
+            self._groups = None
+
     # --- requests ---
 
     def prepare(self, message: Message, _passed: list[int]) -> None:
@@ -194,7 +206,14 @@ class Cells:
         entry = self._in_state(message.cell, READY)
         if entry is not None:
             entry.state = IN_USE
-            entry.memory_limit = message.memory_bytes
+            if entry.group is not None:
+                entry.group.limit(
+                    message.memory_bytes if self._controls("memory") else None,
+                    message.processes + INIT if self._controls("pids") else None,
+                    message.cpu_percent or None if self._controls("cpu") else None,
+                )
+            if not self._controls("memory"):
+                entry.memory_limit = message.memory_bytes
 
     def terminate(self, message: Message, _passed: list[int]) -> None:
         """SIGTERM to the script and all it started: the init passes it on."""
@@ -229,7 +248,8 @@ class Cells:
     def _advance(self, entry: Cell) -> None:
         """Start to build if everything is there that it needs; start to make what is not."""
         if not self._filters.asked:
-            self._helpers.add(self._filters.ask(memory_watch=True))
+            self._open_groups()
+            self._helpers.add(self._filters.ask(memory_watch=not self._controls("memory")))
             self._poll.register(self._filters.fileno(), select.POLLIN)
         if self._program < 0:
             self._program = cell.open_program()
@@ -249,10 +269,23 @@ class Cells:
             hostname=_HOSTNAME,
         )
         entry.state = BUILDING
-        entry.pid, entry.pidfd, entry.socket, helper = cell.start(build)
+        if self._groups is not None:
+            entry.group = self._groups.create(str(entry.number))
+        entry.pid, entry.pidfd, entry.socket, helper = cell.start(build, entry.group.fd if entry.group else None)
         if helper:
             self._helpers.add(helper)
         self._poll.register(entry.socket, select.POLLIN)
+
+    def _open_groups(self) -> None:
+        """Use our cgroup if it was delegated. If it cannot be used there are no controllers, and what they would do is
+        reported as missing."""
+        try:
+            self._groups = cgroup.open_groups()
+        except OSError as error:
+            sys.stderr.write(f"cgroup is not used: {error.strerror} ({error.filename})\n")
+
+    def _controls(self, controller: str) -> bool:
+        return self._groups is not None and controller in self._groups.controllers
 
     def _identity(self, plan: Blueprint, slot: int) -> Identity:
         if not self._root:
@@ -329,7 +362,8 @@ class Cells:
             self._failed(entry, failure or "its maker died")
             return
         entry.state = READY
-        self._tell(CellReady(entry.number), [*entry.handed, entry.pidfd])
+        controllers = [name.encode() for name in sorted(self._groups.controllers)] if self._groups else []
+        self._tell(CellReady(entry.number, controllers), [*entry.handed, entry.pidfd])
         seqpacket.close_all(entry.handed)
         entry.handed = []
 
@@ -352,9 +386,15 @@ class Cells:
         """Half-built and at the namespaced levels SIGKILL takes everything along; else the init has to do it."""
         tree_is_its_own = entry.plan.namespaces or entry.state == BUILDING
         entry.state = ENDING
+        if entry.group is not None:
+            entry.group.kill()
         entry.signal(signal.SIGKILL if tree_is_its_own else signal.SIGUSR2)
 
     def _gone(self, entry: Cell) -> None:
+        if entry.group is not None:
+            used = entry.group.read()
+            entry.memory_peak = max(entry.memory_peak, used.memory_peak or 0)
+            entry.memory_hit = entry.memory_hit or bool(used.oom_kills)
         self._forget(entry)
         self._tell(CellGone(entry.number, entry.memory_peak, int(entry.memory_hit)), [])
 
@@ -362,5 +402,9 @@ class Cells:
         if entry.socket is not None:
             self._poll.unregister(entry.socket)
         entry.close()
+        if entry.group is not None:
+            self._unremoved.append(entry.group)
+        # A group cannot be removed before the kernel has let go of its last process: tried again with the next cell.
+        self._unremoved = [group for group in self._unremoved if not group.remove()]
         self._slots.append(entry.slot)
         del self._cells[entry.number]

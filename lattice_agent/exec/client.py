@@ -17,7 +17,7 @@ from typing import Final
 
 from lattice_agent.errors import SandboxError, SpawnerGoneError
 from lattice_agent.exec import blueprint
-from lattice_agent.exec.cell_ends import CellEnds, prepare_request
+from lattice_agent.exec.cell_ends import CellEnds, prepare_request, use_request
 from lattice_agent.exec.cell_task import GONE_S, KILL_S, CellTask, OnOutput
 from lattice_agent.exec.kernel import seqpacket
 from lattice_agent.exec.launch import SpawnerProcess, start_spawner
@@ -35,7 +35,6 @@ from lattice_agent.exec.requests import (
     Message,
     Refused,
     TerminateCell,
-    UseCell,
     decode,
     encode,
 )
@@ -119,7 +118,7 @@ class SandboxClient:
         number = task.cell.number
         started = time.monotonic()
         task.dispatch()
-        self._send(UseCell(number, task.plan.limits.memory_bytes))
+        self._send(use_request(number, task.plan.limits))
         self._refill(self._keep)
         cause = self._until_end(task)
         wall_s = time.monotonic() - started
@@ -183,7 +182,7 @@ class SandboxClient:
         match message:
             case CellReady():
                 self._building.discard(message.cell)
-                self._ready.append(CellEnds(message.cell, passed))
+                self._ready.append(CellEnds(message.cell, message.controllers, passed))
             case CellFailed():
                 self._building.discard(message.cell)
                 raise SandboxError(f"cannot build a cell: {message.reason.decode('utf-8', 'replace')}")

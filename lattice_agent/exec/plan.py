@@ -75,6 +75,8 @@ class Limits:
     """RLIMIT_NPROC: of the whole uid, on the whole machine. Without effect for root. A cell's uid is its own."""
     memory_bytes: int = 512 * MIB
     """Of all processes and files of a cell together. Level host has only the limits of each process."""
+    cpu_percent: int | None = None
+    """Of one processor, for a whole cell, where a cgroup controller can bound it. None: all there are."""
     file_bytes: int = 8 * MIB
     """RLIMIT_FSIZE."""
     data_bytes: int = 512 * MIB

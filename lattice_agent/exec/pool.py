@@ -31,6 +31,11 @@ class PoolPolicy:
         """Cells that should be ready or on their way."""
         return self._target
 
+    def keep(self, kept: int) -> None:
+        """So many are to be ready from now on, whatever the demand."""
+        self._kept = kept
+        self._target = max(min(self._target, MOST), kept) if kept else 0
+
     def had_to_wait(self, now: float) -> None:
         """Somebody wanted a cell and none was ready."""
         self._target = min(self._target + 1, MOST)

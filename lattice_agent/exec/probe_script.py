@@ -19,7 +19,6 @@ _SHELL: Final = r"""
 lines() {
     while IFS= read -r line; do printf '%s %s\n' "$1" "$line"; done < "$2"
 }
-[ -p /proc/self/fd/2 ] && echo errors pipe
 lines status /proc/self/status
 lines limit /proc/self/limits
 lines mount /proc/self/mountinfo

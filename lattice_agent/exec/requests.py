@@ -139,13 +139,19 @@ class PrepareCell(Message):
 
 
 class UseCell(Message):
-    """The cell has got its task: bound its memory from now on. Only for a cell that is ready."""
+    """The cell has got its task: bound it from now on. Only for a cell that is ready.
 
-    layout = {"cell": "n", "memory_bytes": "n"}
+    ``memory_bytes`` holds everywhere; ``processes`` and ``cpu_percent`` (of one processor; 0: all there are) where there
+    are cgroup controllers for them.
+    """
 
-    def __init__(self, cell: int, memory_bytes: int) -> None:
+    layout = {"cell": "n", "memory_bytes": "n", "processes": "n", "cpu_percent": "n"}
+
+    def __init__(self, cell: int, memory_bytes: int, processes: int, cpu_percent: int) -> None:
         self.cell = cell
         self.memory_bytes = memory_bytes
+        self.processes = processes
+        self.cpu_percent = cpu_percent
 
 
 class TerminateCell(Message):
@@ -191,14 +197,15 @@ class RunGone(Message):
 
 class CellReady(Message):
     """A cell waits for its task. Descriptors: the launcher's socket, the script file, the status pipe, stdout, stderr,
-    the init's pidfd.
+    the init's pidfd. ``controllers``: names of the cgroup controllers that limit it.
     """
 
-    layout = {"cell": "n"}
+    layout = {"cell": "n", "controllers": "B"}
     descriptors = 6
 
-    def __init__(self, cell: int) -> None:
+    def __init__(self, cell: int, controllers: list[bytes]) -> None:
         self.cell = cell
+        self.controllers = controllers
 
 
 class CellFailed(Message):

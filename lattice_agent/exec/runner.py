@@ -50,6 +50,10 @@ class Runner:
         """Process id of the present spawner."""
         return self._link.spawner_pid
 
+    def keep_ready(self, profile: Profile | None) -> None:
+        """Have cells of this profile built ahead of the tasks from now on, and of no other."""
+        self._link.cells.keep(profile)
+
     @property
     def spawner_restarts(self) -> int:
         """How often the spawner died and was replaced."""

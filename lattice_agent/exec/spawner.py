@@ -221,6 +221,7 @@ class Spawner:
         self._serve_until(lambda: not self._runs, WIND_UP_S)
         last = sweep.Sweep(self._pid, reap=self._reap, skip=self._runs)
         sweep.finish(last, lambda ms: self._serve_until(lambda: False, ms / 1000))
+        self.cells.close()
 
     def _serve_until(self, over: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds

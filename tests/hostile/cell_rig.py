@@ -30,6 +30,9 @@ PYTHON = "/usr/bin/python3"
 """The one that cells see."""
 WORLD_S = 300
 """No world is older than this."""
+WORLD_FILES = 512 * 1024 * 1024
+PLACES = ("/tmp", "/dev/shm", "/run")
+"""Directories that every world has its own of, each of WORLD_FILES bytes."""
 SETTLE_S = 10
 """How long whatever is left gets to be gone. Looks, because /proc sends no events."""
 ANSWER_S = 45
@@ -77,11 +80,12 @@ class World:
 
     def __init__(self, memory_bytes: int | None = None) -> None:
         self.memory = MemoryGroup(memory_bytes) if memory_bytes else None
-        prepare = "trap '' CHLD; mount -t tmpfs -o mode=1777,size=512m tmpfs /tmp; ip link set lo up; echo; exec sleep"
+        mounts = [f"mount -t tmpfs -o mode=1777,size={WORLD_FILES} tmpfs {place}" for place in PLACES]
+        prepare = "; ".join(["trap '' CHLD", *mounts, "ip link set lo up", "echo", f"exec sleep {WORLD_S}"])
         reachable = [sys.executable, REPOSITORY / "tools/reachable.py", REPOSITORY, sys.base_prefix, sys.prefix, "--"]
         namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--mount-proc", "--propagation", "private"]
         self._holder = subprocess.Popen(
-            ["unshare", *namespaces, "--fork", "--kill-child", *reachable, "sh", "-c", f"{prepare} {WORLD_S}"],
+            ["unshare", *namespaces, "--fork", "--kill-child", *reachable, "sh", "-c", prepare],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             start_new_session=True,

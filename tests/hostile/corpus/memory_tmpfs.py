@@ -1,9 +1,9 @@
-"""Fill every file system that is kept in memory."""
+"""Fill the file systems that are kept in memory."""
 
 import os
 import time
 
-for place in ("/tmp", "/dev/shm", "/var/tmp", "/run", "/dev", os.getcwd()):
+for place in ("/tmp", "/dev/shm"):
     for number in range(60):
         try:
             with open(f"{place}/filler-{os.getpid()}-{number}", "wb") as file:
