@@ -1,7 +1,7 @@
 # The manual of this repository: each target is one sentence of it.
 PY := .venv/bin/python
 
-.PHONY: setup demo test check format bench clean
+.PHONY: setup demo test guest check format bench clean
 
 setup:            ## .venv with lattice-agent and lattice-control in .venv/bin
 	@tools/setup.sh demo
@@ -12,6 +12,10 @@ demo: setup       ## a control plane, an agent, a few scripts: start to end, lea
 test:             ## the whole test suite (TESTS=path narrows it)
 	@tools/setup.sh test
 	@$(PY) -m pytest -q $(TESTS)
+
+guest:            ## cgroup v2 limits for real, in a small virtual machine (as root; TESTS=tests/guest/... narrows it)
+	@tools/setup.sh test
+	@tools/guest/run "$(GUEST_CACHE)" $(TESTS)
 
 check:            ## format, lint, types, layers, generated documents
 	@tools/setup.sh test

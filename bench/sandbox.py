@@ -1,4 +1,6 @@
-"""What a confined start costs beside an unconfined one and beside bubblewrap. Usage: bench/sandbox.py [--json] [--n N]
+"""What a confined start costs beside an unconfined one and beside bubblewrap.
+
+Usage: bench/sandbox.py [--json] [--n ROUNDS]
 
 Every round runs each peer once, in shuffled order, so that whatever else the machine does hits all of them alike. The
 script is ``:`` for sh everywhere. A cell's clock runs from the caller's call to the return of an outcome whose pid
@@ -10,6 +12,7 @@ our own seccomp program.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -24,80 +27,35 @@ from pathlib import Path
 
 import trio
 
-from lattice_agent.exec import Profile, Sandbox, SandboxClient, open_sandbox
+from lattice_agent.exec import Outcome, Profile, Sandbox, SandboxClient, open_sandbox
+from lattice_agent.exec.cell_ends import use_request
+from lattice_agent.exec.cell_task import CellTask
 from lattice_agent.exec.filter_export import export_filter
 from lattice_agent.exec.plan import Level
 from lattice_agent.exec.syscalls import Variant
 
 SHELL = ["/bin/sh", "-c", ":"]
 BUBBLEWRAP = [
-    "bwrap",
-    "--unshare-user",
-    "--unshare-pid",
-    "--unshare-net",
-    "--unshare-ipc",
-    "--unshare-uts",
-    "--unshare-cgroup",
-    "--new-session",
-    "--die-with-parent",
-    "--clearenv",
-    "--cap-drop",
-    "ALL",
-    "--uid",
-    "1000",
-    "--gid",
-    "1000",
-    "--hostname",
-    "cell",
-    "--ro-bind",
-    "/usr",
-    "/usr",
-    "--symlink",
-    "usr/bin",
-    "/bin",
-    "--symlink",
-    "usr/sbin",
-    "/sbin",
-    "--symlink",
-    "usr/lib",
-    "/lib",
-    "--symlink",
-    "usr/lib64",
-    "/lib64",
-    "--ro-bind",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.cache",
-    "--ro-bind",
-    "/etc/alternatives",
-    "/etc/alternatives",
-    "--proc",
-    "/proc",
-    "--dev",
-    "/dev",
-    "--size",
-    "67108864",
-    "--tmpfs",
-    "/tmp",
-    "--dir",
-    "/tmp/work",
-    "--chdir",
-    "/tmp/work",
-    "--setenv",
-    "PATH",
-    "/usr/bin:/bin",
+    *("bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
+    *("--unshare-cgroup", "--new-session", "--die-with-parent", "--clearenv", "--cap-drop", "ALL"),
+    *("--uid", "1000", "--gid", "1000", "--hostname", "cell", "--ro-bind", "/usr", "/usr"),
+    *("--symlink", "usr/bin", "/bin", "--symlink", "usr/sbin", "/sbin"),
+    *("--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"),
+    *("--ro-bind", "/etc/ld.so.cache", "/etc/ld.so.cache", "--ro-bind", "/etc/alternatives", "/etc/alternatives"),
+    *("--proc", "/proc", "--dev", "/dev", "--size", "67108864", "--tmpfs", "/tmp", "--dir", "/tmp/work"),
+    *("--chdir", "/tmp/work", "--setenv", "PATH", "/usr/bin:/bin"),
 ]
 FIREJAIL = [
-    "firejail",
-    "--quiet",
-    "--noprofile",
-    "--private",
-    "--private-tmp",
-    "--private-dev",
-    "--net=none",
-    "--caps.drop=all",
-    "--seccomp",
+    *("firejail", "--quiet", "--noprofile", "--private", "--private-tmp", "--private-dev"),
+    *("--net=none", "--caps.drop=all", "--seccomp"),
 ]
 SUSTAINED_S = 5.0
+SEGMENTS = (
+    "write the script, send the task",
+    "tell the spawner",
+    "exec, script, end of the init",
+    "collect the outcome",
+)
 COLD_EVERY = 5
 """A cold start is measured in every fifth round: it needs a client of its own kind of cell."""
 Measure = Callable[[], Awaitable[float]]
@@ -117,15 +75,17 @@ async def measure_all(rounds: int) -> dict[str, object]:
         async with open_sandbox() as sandbox:
             bubblewrap = Bubblewrap() if shutil.which("bwrap") else None
             times = await measure_rounds(rounds, peers(client, sandbox, bubblewrap))
+            profile = profiled(rounds)
             memory = {"spawner_and_two_cells_pss_kib": pss_below(client)}
             sustained = {"cells": await sustained_cells(sandbox)}
             if bubblewrap is not None:
                 sustained["bwrap"] = await trio.to_thread.run_sync(sustained_bubblewrap, bubblewrap)
-    return summary(rounds, times, sustained, memory)
+    return {**summary(rounds, times, sustained, memory), "profile_us": profile}
 
 
 def peers(client: SandboxClient, sandbox: Sandbox, bubblewrap: "Bubblewrap | None") -> dict[str, Measure]:
     found: dict[str, Measure] = {
+        "posix_spawn": lambda: timed_sync(spawned),
         "subprocess.run": lambda: timed_sync(plain),
         "trio.run_process": timed_trio_process,
         "cell, synchronous": lambda: timed_cell(client),
@@ -152,6 +112,12 @@ async def measure_rounds(rounds: int, found: dict[str, Measure]) -> dict[str, li
 
 def plain() -> None:
     subprocess.run(SHELL, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+
+
+def spawned() -> None:
+    """The floor: no pipes, nothing captured."""
+    pid = os.posix_spawn(SHELL[0], SHELL, {})
+    os.waitpid(pid, 0)
 
 
 def firejail() -> None:
@@ -225,6 +191,38 @@ async def timed_cold() -> float:
         taken = time.perf_counter() - started
         assert outcome.exit_code == 0, outcome
     return taken
+
+
+class ProfiledClient(SandboxClient):
+    """Notes when each part of a run was over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stamps: list[list[float]] = []
+
+    def _conduct(self, task: CellTask) -> Outcome:
+        stamps = [time.perf_counter()]
+        task.dispatch()
+        stamps.append(time.perf_counter())
+        self._send(use_request(task.cell.number, task.plan.limits))
+        stamps.append(time.perf_counter())
+        self._wait(task, task.plan.limits.wall_s)
+        stamps.append(time.perf_counter())
+        outcome = task.outcome(0.0, None, memory_peak=0, memory_hit=False)
+        stamps.append(time.perf_counter())
+        self.stamps.append(stamps)
+        return outcome
+
+
+def profiled(rounds: int) -> dict[str, float]:
+    """Where the time of a warm start goes: medians in microseconds."""
+    with ProfiledClient() as client:
+        for _ in range(rounds):
+            client.refill(wait_s=10)
+            time.sleep(0.002)
+            client.run(":")
+        spans = [[later - earlier for earlier, later in itertools.pairwise(stamps)] for stamps in client.stamps]
+    return {name: round(statistics.median(span[at] for span in spans) * 1e6) for at, name in enumerate(SEGMENTS)}
 
 
 async def sustained_cells(sandbox: Sandbox) -> float:
@@ -315,6 +313,7 @@ def as_text(result: dict[str, object]) -> str:
     for key, value in result.items():
         if key.startswith("ratio"):
             lines.append(f"{key:30}{value:8.3f}")
+    lines.append(f"where a warm start spends its time (us): {result['profile_us']}")
     lines.append(f"starts a second, two at a time: {result['starts_per_s_two_at_a_time']}")
     lines.append(f"spawner and two ready cells: {result['spawner_and_two_cells_pss_kib']} KiB PSS")
     return "\n".join(lines)

@@ -3,11 +3,9 @@
 import logging
 import os
 import random
-import shutil
 import signal
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -17,16 +15,14 @@ from typing import Any, Final
 import trio
 
 from lattice_agent.audit import AuditLog
-from lattice_agent.config import ControlPlaneSettings, Settings, read_policy
+from lattice_agent.config import Settings
 from lattice_agent.errors import LatticeError
-from lattice_agent.exec.host import count_uid_threads, find_interpreters
 from lattice_agent.exec.launch import SpawnerProcess
-from lattice_agent.exec.plan import Plan, Refusal, TaskRequest
-from lattice_agent.exec.policy import HostState, LocalPolicy, decide
-from lattice_agent.exec.policy_file import parse_policy
+from lattice_agent.exec.local_policy import LocalPolicy
 from lattice_agent.exec.runner import Runner, open_runner
 from lattice_agent.exec.supervision import LingerEnd
 from lattice_agent.exec.workdir import check_work_root, cleanup_leftovers
+from lattice_agent.execution import Execution, load_policy
 from lattice_agent.facts.address_plan import AddressFlags, AddressPlan
 from lattice_agent.facts.addresses import AddressPair
 from lattice_agent.facts.host import collect_host_facts
@@ -42,7 +38,6 @@ from lattice_agent.link.settings import LinkSettings
 from lattice_agent.report.addresses import AddressService
 from lattice_agent.report.config_poll import ConfigService
 from lattice_agent.report.heartbeat import HeartbeatService, Sample
-from lattice_agent.report.runtime import describe_runtime
 from lattice_agent.state.clock import boot_time
 from lattice_agent.state.commit import GroupCommit
 from lattice_agent.state.db import StateDirectory
@@ -57,7 +52,6 @@ from lattice_agent.tasks.sender import Sender
 from lattice_agent.tasks.spool import Spool
 from lattice_agent.tasks.tidy import Tidying
 from lattice_agent.wire.ext import BATCH_RESULTS
-from lattice_agent.wire.runtime import AgentRuntime
 
 log = logging.getLogger(__name__)
 
@@ -66,24 +60,22 @@ BATCH_RATE: Final = 40.0
 """Requests a second: half of what an unmodified server grants one address; more where batches are announced."""
 
 
-def run(settings: Settings, spawner: SpawnerProcess) -> int:
-    """The agent until SIGTERM or SIGINT; returns the exit code. Raises LatticeError for what makes a start useless."""
+def run(settings: Settings, environ: Mapping[str, str], spawner: SpawnerProcess) -> int:
+    """The agent until SIGTERM or SIGINT; returns the exit code. Raises LatticeError for what makes a start useless.
+
+    ``environ``: the variables that the program was called with; policy may pass some on to scripts.
+    """
     try:
-        policy = load_policy(settings.exec.policy_path)
+        policy = load_policy(settings)
         if settings.exec.work_root is not None:
             check_work_root(str(settings.exec.work_root))
         with _open_state(settings) as (state, audit):
             cleanup_leftovers(_text(settings.exec.work_root))
-            return trio.run(_main, settings, spawner, policy, state, audit)
+            return trio.run(_main, settings, environ, spawner, policy, state, audit)
     except BaseExceptionGroup as group:
         raise _most_telling(group) from None
     finally:
         spawner.close()
-
-
-def load_policy(path: Path | None) -> LocalPolicy:
-    """The local policy, or the default without a file. Raises PolicyError."""
-    return LocalPolicy() if path is None else parse_policy(read_policy(path))
 
 
 @contextmanager
@@ -108,7 +100,12 @@ def _most_telling(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 async def _main(
-    settings: Settings, spawner: SpawnerProcess, policy: LocalPolicy, state: StateDirectory, audit: AuditLog
+    settings: Settings,
+    environ: Mapping[str, str],
+    spawner: SpawnerProcess,
+    policy: LocalPolicy,
+    state: StateDirectory,
+    audit: AuditLog,
 ) -> int:
     plane = settings.control_plane
     link = LinkSettings(
@@ -127,7 +124,8 @@ async def _main(
                 records.start_soon(record.lingered, over)
 
             async with open_runner(spawner, on_linger_end=on_linger_end) as runner:
-                agent = _compose(settings, policy, control_plane, runner, state, record)
+                execution = await Execution.prepare(settings, policy, environ, runner)
+                agent = _compose(settings, execution, control_plane, runner, state, record)
                 with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                     await agent.live(signals.__anext__)
     return os.EX_OK
@@ -135,7 +133,7 @@ async def _main(
 
 def _compose(
     settings: Settings,
-    policy: LocalPolicy,
+    execution: Execution,
     control_plane: ControlPlane,
     runner: Runner,
     state: StateDirectory,
@@ -148,12 +146,11 @@ def _compose(
     line = Line(control_plane, LinkHealth())
     commit = GroupCommit(state.connection, state.path, _in_own_thread())
     spool = Spool(Journal(state.connection, settings.control_plane.base_url, node_id), commit)
-    decider = partial(_decide, settings, policy)
     sender = Sender(line, spool, features, node_id=node_id, now=boot_time, rng=rng)
     runs = Runs(
         spool,
         runner,
-        decider,
+        execution.decide,
         node_id=node_id,
         slots=settings.exec.slots,
         now=boot_time,
@@ -162,12 +159,18 @@ def _compose(
     )
     rhythm = PollRhythm(idle_s=settings.report.poll_idle_s, busy_s=settings.report.poll_busy_s)
     intake = Intake(line, spool, runs, sender, features, rhythm=rhythm, now=boot_time, rng=rng)
-    reports = _reports(settings, line, features, rng, LocalScript("ip-script", runner, decider, record))
+    script = LocalScript("ip-script", runner, execution.decide, record)
+    reports = _reports(settings, line, features, rng, script, execution)
     return Agent((*reports, Tidying(spool, boot_time)), sender, runs, intake, settings.exec.drain_s)
 
 
 def _reports(
-    settings: Settings, line: Line, features: Features, rng: random.Random, script: LocalScript
+    settings: Settings,
+    line: Line,
+    features: Features,
+    rng: random.Random,
+    script: LocalScript,
+    execution: Execution,
 ) -> tuple[Service, ...]:
     wireguard = checked_wireguard(
         ip=settings.addresses.wg_ip,
@@ -185,7 +188,7 @@ def _reports(
         run_script=script.output,
         run_sync=_in_own_thread(abandon_on_cancel=True),
     )
-    heartbeat = _heartbeat(settings, line, features, rng, addresses, wireguard)
+    heartbeat = _heartbeat(settings, line, features, rng, addresses, wireguard, execution)
     config = ConfigService(
         line, features, interval_s=settings.report.interval_s, on_ip_config=addresses.override, rng=rng
     )
@@ -199,6 +202,7 @@ def _heartbeat(
     rng: random.Random,
     addresses: AddressService,
     wireguard: WireGuard,
+    execution: Execution,
 ) -> HeartbeatService:
     sampler = MetricsSampler()
     container = os.environ.get("container", "")  # noqa: SIM112  # the name that container managers set
@@ -215,7 +219,7 @@ def _heartbeat(
         sample=sample,
         run_sync=_in_own_thread(abandon_on_cancel=True),
         addresses=addresses.current,
-        runtime=partial(_runtime, settings),
+        runtime=execution.runtime,
         wireguard=wireguard,
         rng=rng,
     )
@@ -252,18 +256,6 @@ def _usage(settings: Settings, line: Line, rng: random.Random) -> tuple[Service,
     )
 
 
-def _runtime(settings: Settings) -> AgentRuntime:
-    return describe_runtime(
-        allow_exec=settings.exec.allow_exec,
-        allow_root_exec=settings.exec.allow_root_exec,
-        no_exec=settings.exec.no_exec,
-        uid=os.geteuid(),
-        usage_file=_text(settings.usage.file) or "",
-        usage_url=settings.usage.url,
-        reported_at=datetime.now(UTC),
-    )
-
-
 def _address_flags(settings: Settings) -> AddressFlags:
     return AddressFlags(
         mode=settings.addresses.mode,
@@ -272,35 +264,6 @@ def _address_flags(settings: Settings) -> AddressFlags:
         resolvers=settings.addresses.resolvers,
         script=settings.addresses.script,
     )
-
-
-def _decide(settings: Settings, policy: LocalPolicy, request: TaskRequest) -> Plan | Refusal:
-    uid = os.geteuid()
-    host = HostState(
-        allow_exec=settings.exec.allow_exec,
-        allow_root_exec=settings.exec.allow_root_exec,
-        no_exec=settings.exec.no_exec,
-        uid=uid,
-        interpreters=find_interpreters(os.environ.get("PATH", os.defpath), policy),
-        agent_bin=agent_command(),
-        work_root=_text(settings.exec.work_root),
-        uid_threads=None if uid == 0 else count_uid_threads(uid),  # RLIMIT_NPROC does not bind root
-        agent_environment=_selfcheck_environment(settings.control_plane),
-    )
-    return decide(request, policy, host)
-
-
-def _selfcheck_environment(plane: ControlPlaneSettings) -> tuple[tuple[str, str], ...]:
-    """Server-made firewall scripts run the self-check inside a task; it must trust what the agent trusts."""
-    ca_file = (("LATTICE_CA_FILE", str(plane.ca_file)),) if plane.ca_file is not None else ()
-    pins = (("LATTICE_PIN_SHA256", ",".join(plane.pins)),) if plane.pins else ()
-    return (*ca_file, *pins)
-
-
-def agent_command() -> str:
-    """Absolute path of the ``lattice-agent`` command that tasks may call (trap 10)."""
-    beside = Path(sys.executable).parent / "lattice-agent"
-    return str(beside) if beside.exists() else shutil.which("lattice-agent") or str(beside)
 
 
 async def _ask_resolvers(plan: AddressPlan) -> tuple[AddressPair, tuple[str, ...]]:

@@ -26,8 +26,9 @@ LAYERS: dict[str, set[str]] = {
     "lattice_agent.report": {"errors", "link", "facts", "usage", "state", "wire"},
     "lattice_agent.tasks": {"errors", "link", "exec", "state", "wire", "audit"},
     "lattice_agent.lifecycle": {"errors", "supervisor", "tasks"},
+    "lattice_agent.execution": {"config", "exec", "report", "wire"},
     "lattice_agent.app": {
-        "errors", "secret", "config", "state", "link", "exec", "facts", "usage", "report", "tasks", "audit",
+        "execution", "errors", "secret", "config", "state", "link", "exec", "facts", "usage", "report", "tasks", "audit",
         "supervisor", "lifecycle", "wire",
     },
     "lattice_agent.cli": {"errors", "secret", "config", "logs", "link", "nft", "exec", "app"},

@@ -6,6 +6,7 @@ spawner should not have is loaded or read before the spawner runs. The network l
 
 import logging
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import prctl
@@ -35,7 +36,7 @@ def resumed(descriptor: int) -> int:
     except BaseException:
         spawner.close()
         raise
-    return _run_app(settings, spawner)
+    return _run_app(settings, invocation.environ, spawner)
 
 
 def _close_to_own_user() -> None:
@@ -74,7 +75,7 @@ def _check_transport(settings: config.ControlPlaneSettings) -> None:
     judge_base_url(settings.base_url, allow_insecure_http=settings.allow_insecure_http)
 
 
-def _run_app(settings: config.Settings, spawner: "SpawnerProcess") -> int:
+def _run_app(settings: config.Settings, environ: Mapping[str, str], spawner: "SpawnerProcess") -> int:
     from lattice_agent import app
 
-    return app.run(settings, spawner)
+    return app.run(settings, environ, spawner)

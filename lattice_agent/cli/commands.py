@@ -24,6 +24,8 @@ ONE_SHOTS: Final = {
 """By flag, in the order in which they win (protocol reference, section 6)."""
 
 SUBCOMMANDS: Final[Mapping[str, str]] = {
+    "doctor": "lattice_agent.cli.doctor",
+    "exec": "lattice_agent.cli.exec",
     "policy": "lattice_agent.cli.policy",
 }
 """By first word. A word here is an addition to the Go agent's command line, where it would end the flags."""

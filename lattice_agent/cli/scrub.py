@@ -72,15 +72,10 @@ def harmless(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def carried(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that travel inside the memfd: all the agent reads. Others are dropped."""
-    kept = {name: value for name, value in environ.items() if name.startswith("LATTICE_") or name in PROXY_NAMES}
-    return harmless(environ) | kept
-
-
 def restart(words: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     """Starts the program again without secrets in argv or environment. Raises RestartError if that is impossible."""
-    content = json.dumps({"pid": os.getpid(), "words": list(words), "environ": carried(environ)}).encode("ascii")
+    # All variables: local policy may name any of them for scripts.
+    content = json.dumps({"pid": os.getpid(), "words": list(words), "environ": dict(environ)}).encode("ascii")
     if len(content) > MAX_INVOCATION_BYTES:
         raise RestartError(
             f"the command line and environment take {len(content)} bytes, more than {MAX_INVOCATION_BYTES}",

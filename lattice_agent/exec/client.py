@@ -98,13 +98,15 @@ class SandboxClient:
         self._wanted = cell.number
         task = CellTask(plan, cell, blueprint.WORK, on_output)
         try:
-            return self._conduct(task)
+            outcome = self._conduct(task)
         finally:
             if not task.empty:
                 self._send(KillCell(cell.number))
             task.close()
             self._gone.pop(cell.number, None)
             self._wanted = 0
+        self._refill(self._keep)  # not before: it would take the script's processor
+        return outcome
 
     def refill(self, *, wait_s: float = 0.0) -> int:
         """Have cells built until enough are ready, waiting so long at most; how many are ready."""
@@ -119,7 +121,6 @@ class SandboxClient:
         started = time.monotonic()
         task.dispatch()
         self._send(use_request(number, task.plan.limits))
-        self._refill(self._keep)
         cause = self._until_end(task)
         wall_s = time.monotonic() - started
         if task.needs_word(wall_s):

@@ -30,7 +30,8 @@ printf 'directory '; pwd
 printf 'umask '; umask
 echo self $$ parent $PPID
 for path in /* /.[!.]*; do printf 'root %s\n' "$path"; done
-for path in /etc/*; do printf 'etc %s\n' "$path"; done
+for path in /etc/*; do printf 'etc %s\n' "${path#/etc/}"; done
+for path in /dev/*; do printf 'dev %s\n' "${path#/dev/}"; done
 for path in /proc/[0-9]*; do printf 'process %s\n' "$path"; done
 for path in @MASKED@; do [ -e "/proc/$path" ] && ! [ -c "/proc/$path" ] && echo uncovered "/proc/$path"; done
 for path in @PROGRAMS@; do [ -x "$path" ] && printf 'program %s\n' "$path"; done
@@ -66,8 +67,8 @@ landlock)
         while read -r name value; do case $name in PPid:) parent=$value; return ;; esac; done < /proc/self/status
     }
     orphan() {
-        parent_of; first=$parent; tries=0
-        while [ "$parent" = "$first" ] && [ $tries -lt 2000 ]; do tries=$((tries + 1)); parent_of; done
+        parent=; tries=0
+        while [ "$parent" != $PPID ] && [ $tries -lt 200 ]; do tries=$((tries + 1)); parent_of; done
         echo "$parent"
     }
     # A substitution ends when nobody holds its pipe any more, so it waits for the orphan.
@@ -84,7 +85,7 @@ while [ ${#x} -lt @BYTES@ ]; do x=$x$x; done
 while :; do :; done
 """
 
-HOG_LIMIT: Final = 4 * MIB
+HOG_LIMIT: Final = 2 * MIB
 """Memory limit of the cell that the hog runs in."""
 HOG_BYTES: Final = 4 * HOG_LIMIT
 
@@ -157,7 +158,7 @@ print("complete")
 
 
 def shell_script(masked: Iterable[str], programs: Iterable[str]) -> str:
-    """The script for ``sh``. ``masked``: files of /proc to look for; ``programs``: paths to look for. Plain words all."""
+    """The script for ``sh``. ``masked``: files of /proc, ``programs``: paths; plain words all."""
     return _SHELL.replace("@MASKED@", " ".join(masked)).replace("@PROGRAMS@", " ".join(programs))
 
 

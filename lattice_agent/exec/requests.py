@@ -141,8 +141,8 @@ class PrepareCell(Message):
 class UseCell(Message):
     """The cell has got its task: bound it from now on. Only for a cell that is ready.
 
-    ``memory_bytes`` holds everywhere; ``processes`` and ``cpu_percent`` (of one processor; 0: all there are) where there
-    are cgroup controllers for them.
+    ``memory_bytes`` holds everywhere; ``processes`` and ``cpu_percent`` (of one processor; 0: all there are) where
+    there are cgroup controllers for them.
     """
 
     layout = {"cell": "n", "memory_bytes": "n", "processes": "n", "cpu_percent": "n"}

@@ -107,6 +107,7 @@ async def serve(options: dict[str, str]) -> None:
     keep = profile if profile.level is not Level.LANDLOCK else None
     async with open_runner(spawner, keep_ready=keep) as runner:
         sandbox = Sandbox(runner, profile)
+        print(json.dumps({"number": 0, "kind": "ready"}), flush=True)
         lines = trio.lowlevel.FdStream(os.dup(0))
         async with lines, trio.open_nursery() as nursery:
             pending = b""

@@ -328,6 +328,7 @@ class Agent:
         assert self._nsenter.stdin is not None
         assert self._nsenter.stdout is not None
         self._to, self._from = self._nsenter.stdin, self._nsenter.stdout
+        self.outcome(0)  # it says when it is there
 
     def __enter__(self) -> Self:
         return self

@@ -127,6 +127,11 @@ class Site:
         words = ["-server", self.server, "-node-id", self.node.id, "--token-file", str(token), "-allow-exec=true"]
         if os.geteuid() == 0 and not self.prefix:
             words += ["-allow-root-exec=true"]
+        else:
+            # Scripts of these tests leave files outside of any cell.
+            policy = self.place / "policy.toml"
+            policy.write_text('min_level = "host"\ndefault_level = "host"\n')
+            words += ["--policy", str(policy)]
         words += ["--state-dir", str(self.state), "-task-work-root", str(self.work)]
         words += ["--poll-interval", "0.1s", "--poll-interval-busy", "0.1s", "-interval", "1s"]
         return [*words, *flags]

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lattice_agent.app import _most_telling, _selfcheck_environment, agent_command
+from lattice_agent.app import _most_telling
 from lattice_agent.config import ControlPlaneSettings
 from lattice_agent.errors import ServiceFailedError, StateLockedError
+from lattice_agent.execution import _selfcheck_environment, agent_command
 
 
 def test_a_task_can_check_the_control_plane_as_the_agent_does() -> None:

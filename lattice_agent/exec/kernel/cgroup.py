@@ -40,9 +40,9 @@ class Reading:
     """What a group has used so far; None where the kernel does not tell or the controller is missing.
 
     ``memory_peak`` in bytes (everything charged: also tmpfs, memfd, pipes and sockets), ``pids_peak`` and
-    ``pids_max_events`` (refused forks) in tasks, ``oom_kills`` in processes (the kernel counts the first one twice when it
-    kills a whole group), ``cpu_usec`` in microseconds, ``populated``: whether a process is in it or below. Before Linux 5.19 ``memory_peak`` is the highest that a reading
-    saw, before 6.1 ``pids_peak`` is None.
+    ``pids_max_events`` (refused forks) in tasks, ``oom_kills`` in processes (where the whole group is killed the kernel
+    counts the first one twice), ``cpu_usec`` in microseconds, ``populated``: whether a process is in it or below.
+    Before Linux 5.19 ``memory_peak`` is the highest that a reading saw, before 6.1 ``pids_peak`` is None.
     """
 
     __slots__ = ("cpu_usec", "memory_peak", "oom_kills", "pids_max_events", "pids_peak", "populated")

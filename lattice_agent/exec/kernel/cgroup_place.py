@@ -20,19 +20,19 @@ from lattice_agent.exec.kernel.cgroup_tree import ENABLED, PROCESSES
 LEAF = "agent"
 """The group below ours that takes our processes. Whoever is found in it manages the group above."""
 
+_MOVES = 3
+"""Looks until this process was not moved meanwhile, which another spawner below the same group does, once."""
+
 
 def survey() -> tuple[str, str]:
     """The directory of the group to manage, and why we may not manage it ("" if we may)."""
-    own = parse_own(_text("/proc/self/cgroup"))
-    if own is None:
-        return "", "this process is in no cgroup v2 group"
-    path = next((path for path in locate(own, parse_mounts(_text("/proc/self/mountinfo"))) if _holds_us(path)), "")
-    if not path:
-        return "", f"no cgroup2 mount shows the group of this process, {own}"
-    parent, name = os.path.split(path)
-    if name == LEAF and not _refusal(parent):
-        return parent, ""
-    return path, _refusal(path)
+    own, answer = _own(), ("", "")
+    for _ in range(_MOVES):
+        answer = _look(own)
+        before, own = own, _own()
+        if own == before:
+            break
+    return answer
 
 
 def parse_own(text: str) -> str | None:
@@ -65,6 +65,22 @@ def locate(own: str, mounts: list[tuple[str, str]]) -> list[str]:
             inside = own.removeprefix(above).strip("/")
             found.append(os.path.join(point, inside) if inside else point)
     return found
+
+
+def _own() -> str | None:
+    return parse_own(_text("/proc/self/cgroup"))
+
+
+def _look(own: str | None) -> tuple[str, str]:
+    if own is None:
+        return "", "this process is in no cgroup v2 group"
+    path = next((path for path in locate(own, parse_mounts(_text("/proc/self/mountinfo"))) if _holds_us(path)), "")
+    if not path:
+        return "", f"no cgroup2 mount shows the group of this process, {own}"
+    parent, name = os.path.split(path)
+    if name == LEAF and not _refusal(parent):
+        return parent, ""
+    return path, _refusal(path)
 
 
 def _unescape(field: str) -> str:

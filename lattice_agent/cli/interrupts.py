@@ -1,0 +1,55 @@
+"""Runs a trio program for a command that may be interrupted: SIGINT, SIGTERM and SIGHUP cancel it, so that what it has
+started comes to its end before the command does."""
+
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import trio
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Result = TypeVar("Result")
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the program; everything it had started is gone."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def run_interruptible(program: Callable[[], Awaitable[Result]]) -> Result:
+    """The program's result. Raises Interrupted, and what the program raises, out of any exception group."""
+    try:
+        return trio.run(_under_signals, program)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+async def _under_signals(program: Callable[[], Awaitable[Result]]) -> Result:
+    received = 0
+    results: list[Result] = []
+    with trio.open_signal_receiver(*SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                nonlocal received
+                async for number in signals:
+                    received = number
+                    nursery.cancel_scope.cancel()
+                    return
+
+            nursery.start_soon(listen)
+            results.append(await program())
+            nursery.cancel_scope.cancel()
+    if received:
+        raise Interrupted(received)
+    return results[0]
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,22 @@
+"""Gain privileges by programs that are set-user-id, set-group-id or carry capabilities."""
+
+import os
+import subprocess
+
+from attempts import report
+
+place = os.environ["PROGRAMS"]
+
+
+def output(*arguments):
+    return subprocess.run(arguments, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def verdict(changed):
+    return "works" if changed else "EPERM"
+
+
+report("set-user-id", verdict(output(f"{place}/set-user-id", "-u") == "0"))
+report("set-group-id", verdict(output(f"{place}/set-group-id", "-g") == "0"))
+effective = next(line for line in output(f"{place}/capable", "/proc/self/status").splitlines() if "CapEff" in line)
+report("file capabilities", verdict(int(effective.split()[1], 16)))
