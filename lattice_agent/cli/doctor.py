@@ -58,7 +58,7 @@ def _examine(search_path: str) -> tuple[HostProbe, Surroundings]:
     try:
         probe = _probe()
     except LatticeError as error:
-        failed = {
+        failed: dict[Level, ProbeResult] = {
             level: ProbeResult(level, reached=False, because=f"{error}; {error.hint()}")
             for level in Level
             if level is not Level.HOST

@@ -84,6 +84,7 @@ class Build:
         user_namespace: int = -1,
         directory: bytes = b"",
         hostname: str = "cell",
+        familiar: tuple[str, ...] = (),
     ) -> None:
         self.blueprint = blueprint
         self.identity = identity
@@ -94,8 +95,10 @@ class Build:
         self.user_namespace = user_namespace
         """Of the template; -1 where root needs none."""
         self.directory = directory
-        """Work directory on the host (level landlock); empty: the cell's own tmpfs."""
+        """Work directory on the host; empty: on the cell's own tmpfs."""
         self.hostname = hostname
+        self.familiar = familiar
+        """Paths that most scripts need first: the shell, the loader, libc."""
         self.resolver = b""
         self.control = (-1, -1)
         """Agent's end, launcher's end."""
@@ -105,16 +108,21 @@ class Build:
         self.stderr = (-1, -1)
         self.script = -1
         self.proc = -1
-        self.work = -1
+        self.tmpfs = -1
+        self.held: list[int] = []
+        self.work_disk = -1
         self.ruleset = -1
         self.script_ids = (0, 0)
         """What the launcher becomes; 0: it stays who its maker is."""
         self.clear_capabilities = 0
+        self.empty_bounding_set = 0
 
     @property
     def work_directory(self) -> str:
         """Where the script runs, by its path inside."""
-        return self.directory.decode("utf-8", "surrogateescape") if self.directory else WORK
+        if self.blueprint.namespaces or not self.directory:
+            return WORK
+        return self.directory.decode("utf-8", "surrogateescape")
 
     @property
     def root_ids(self) -> bool:

@@ -35,7 +35,8 @@ REASON_MOST = 512
 FREE_FD = 16
 """From here on descriptors have no fixed meaning."""
 HANDED_OVER = 5
-"""Descriptors for the agent: control socket, script file, status, stdout, stderr. Two more are the spawner's."""
+"""Descriptors for the agent: control socket, script file, status, stdout, stderr. Of a cell with namespaces the
+spawner's come after them: tmpfs, /proc, and what is held."""
 FINISHED, THROUGH, FAILED = b"+", b"=", b"-"
 """First byte of what a maker says: cell finished; born through a user namespace (pid follows); failed (why follows)."""
 
@@ -74,10 +75,10 @@ def _make(build: Build, report_fd: int, through: bool) -> None:
             _through_user_namespace(build, report)
         carry_out(cell_steps.steps_for(build), build)
         handed = [build.control[0], build.script, build.status[0], build.stdout[0], build.stderr[0]]
-        own = [fd for fd in (build.proc, build.work) if fd >= 0]
+        own = [build.tmpfs, build.proc, *build.held] if build.blueprint.namespaces else []
         report.sendmsg([FINISHED], seqpacket.rights(handed + own))
         ruleset = blueprint.RULESET_FD if build.ruleset >= 0 else 0
-        words = (*build.script_ids, ruleset, build.clear_capabilities)
+        words = (*build.script_ids, ruleset, build.clear_capabilities, build.empty_bounding_set)
         os.execve(build.program, [b"lattice-cell", *(str(word).encode() for word in words)], {})  # noqa: S606
     except (StepError, OSError) as error:
         report.send(FAILED + str(error).encode("utf-8", "replace")[:REASON_MOST])

@@ -5,10 +5,9 @@ share (ids, the Landlock domain, capabilities) is prepared here and taken by the
 ``lattice-agent exec --explain`` prints this table; each step says why it is there.
 
 Why this order. Files of the host are read before they go out of sight. The place is made while there are privileges to
-make it with. Then the privileges go: ids first, since what survives the next exec must be in the inheritable set while
-the bounding set still has it; then the bounding set and the securebits, which need CAP_SETPCAP; then the rest of the
-capabilities. no_new_privs comes before Landlock and seccomp, which the unprivileged may not use without it; seccomp is
-last, because it forbids most of what comes before.
+make it with. Then the privileges go: ids first, then all capabilities but those that native/cell needs for its last
+steps, then the securebits, after which none can come back. no_new_privs comes before Landlock and seccomp, which the
+unprivileged may not use without it; seccomp is last, because it forbids most of what comes before.
 """
 
 from __future__ import annotations
@@ -33,10 +32,11 @@ from lattice_agent.exec.kernel import (
 )
 from lattice_agent.exec.step import Step
 
-MASKED = ("kallsyms", "kcore", "keys", "sched_debug", "sysrq-trigger", "timer_list")
+MASKED = ("kallsyms", "kcore", "keys", "sched_debug")
 """Files of /proc about the host's kernel, covered by /dev/null. File permissions protect others as well as ever."""
-INIT_CAPABILITIES = (privileges.CAP_KILL, privileges.CAP_SETGID, privileges.CAP_SETUID)
-"""What native/cell keeps until it has forked: to give the launcher its ids. Afterwards the init has CAP_KILL alone."""
+INIT_CAPABILITIES = (privileges.CAP_KILL, privileges.CAP_SETGID, privileges.CAP_SETUID, privileges.CAP_SETPCAP)
+"""What native/cell keeps until it has forked: to give the launcher its ids, and to empty the bounding set. Afterwards
+the init has CAP_KILL alone."""
 WRITABLE_DEVICES = ("null", "full")
 """Not zero: a shared writable mapping of it is memory that no process's size shows."""
 LANDLOCK_ETC_FILES = ("passwd", "group", "hosts", "resolv.conf")
@@ -70,6 +70,17 @@ def _oom_score(_build: Build) -> None:
     _write("/proc/self/oom_score_adj", "1000")
 
 
+def _take_work_disk(build: Build) -> None:
+    build.work_disk = mounts.detach(os.fsdecode(build.directory))
+
+
+def _attach_work_disk(build: Build) -> None:
+    os.mkdir(blueprint.WORK, DIRECTORY_MODE)
+    mounts.attach(build.work_disk, blueprint.WORK)
+    os.close(build.work_disk)
+    mounts.restrict(blueprint.WORK, read_only=False)
+
+
 def _enter_template(build: Build) -> None:
     namespaces.enter(build.mount_namespace, namespaces.NEWNS)
     os.close(build.mount_namespace)
@@ -92,6 +103,8 @@ def _root(build: Build) -> None:
     for path in template.bound_places(build.blueprint, user_namespace=_mapped(build)):
         mounts.bind(template.SOURCES + path, template.MOUNT + path, recursive=True)
     mounts.pivot(template.MOUNT)
+    for path in build.familiar:
+        os.path.exists(path)  # an overlay looks every file up anew: these now, and not when a task waits
 
 
 def _overlay(lower: str, target: str, flags: int) -> None:
@@ -130,16 +143,18 @@ def _work_tmpfs(build: Build) -> None:
     plan, ids = build.blueprint, build.identity
     options = f"size={plan.work_bytes},nr_inodes={plan.work_inodes},mode=700,uid={ids.uid},gid={ids.gid}"
     mounts.mount("tmpfs", blueprint.TMP, mounts.NOSUID | mounts.NODEV, options)
+    build.tmpfs = os.open(blueprint.TMP, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _work_directory(build: Build) -> None:
     path = build.work_directory
-    if not build.directory:
+    if _own_tmpfs(build):
         os.mkdir(path, DIRECTORY_MODE)
-    build.work = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    os.fchown(build.work, build.identity.uid, build.identity.gid)
+    work = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    os.fchown(work, build.identity.uid, build.identity.gid)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    build.script = os.open(blueprint.SCRIPT, flags, SCRIPT_MODE, dir_fd=build.work)
+    build.script = os.open(blueprint.SCRIPT, flags, SCRIPT_MODE, dir_fd=work)
+    os.close(work)
     os.fchown(build.script, build.identity.uid, build.identity.gid)
 
 
@@ -158,6 +173,12 @@ def _resolver(build: Build) -> None:
         os.close(fd)
     mounts.bind(copy, "/etc/resolv.conf")
     mounts.restrict("/etc/resolv.conf")
+
+
+def _held_namespaces(build: Build) -> None:
+    """Their end is the dear part of a cell's end; a descriptor that the spawner holds puts it off."""
+    kinds = ("mnt",) if build.blueprint.network else ("mnt", "net")
+    build.held = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in kinds]
 
 
 def _hostname(build: Build) -> None:
@@ -242,8 +263,8 @@ def landlock_rules(build: Build) -> list[tuple[str, int]]:
     ]
 
 
-def _bounding_set(_build: Build) -> None:
-    privileges.drop_bounding_set()
+def _bounding_set(build: Build) -> None:
+    build.empty_bounding_set = 1
 
 
 def _groups(_build: Build) -> None:
@@ -253,7 +274,7 @@ def _groups(_build: Build) -> None:
 def _identity(build: Build) -> None:
     ids = build.identity
     if build.root_ids:
-        privileges.become_keeping(ids.init_uid, ids.gid, INIT_CAPABILITIES)
+        privileges.become(ids.init_uid, ids.gid)
         build.script_ids = (ids.uid, ids.gid)
 
 
@@ -262,7 +283,10 @@ def _securebits(_build: Build) -> None:
 
 
 def _capabilities(build: Build) -> None:
-    privileges.keep_only(INIT_CAPABILITIES if build.root_ids else ())
+    if build.root_ids:
+        privileges.keep_only(INIT_CAPABILITIES)
+    else:
+        privileges.keep_only((privileges.CAP_SETPCAP,) if _mapped(build) else ())
     build.clear_capabilities = 1
 
 
@@ -335,7 +359,12 @@ def _privileged(build: Build) -> bool:
 
 
 def _own_tmpfs(build: Build) -> bool:
-    return build.blueprint.namespaces and not build.directory
+    """Whether the work directory is on the cell's tmpfs."""
+    return not build.directory
+
+
+def _on_disk(build: Build) -> bool:
+    return build.blueprint.namespaces and bool(build.directory)
 
 
 CELL_STEPS = (
@@ -345,6 +374,13 @@ CELL_STEPS = (
         "the host's resolv.conf is read",
         "it may have changed since the template was made",
         _host_network,
+    ),
+    Step(
+        "work-disk",
+        _take_work_disk,
+        lambda build: f"the mount of {os.fsdecode(build.directory)} is taken along",
+        "policy wants the work directory on disk; it goes out of sight with the host's tree",
+        _on_disk,
     ),
     Step(
         "template",
@@ -382,6 +418,13 @@ CELL_STEPS = (
         _namespaced,
     ),
     Step(
+        "held-namespaces",
+        _held_namespaces,
+        "descriptors on the mount and network namespace, for the spawner",
+        "an outcome does not wait for them to be taken down",
+        _namespaced,
+    ),
+    Step(
         "oom-score",
         _oom_score,
         "oom_score_adj 1000",
@@ -395,7 +438,14 @@ CELL_STEPS = (
             "nosuid, nodev"
         ),
         "what a script writes is bounded, and is gone with the cell",
-        _own_tmpfs,
+        _namespaced,
+    ),
+    Step(
+        "work-disk-mount",
+        _attach_work_disk,
+        f"it becomes {blueprint.WORK}, nosuid, nodev",
+        "files there are bounded one by one only, and removed by the agent",
+        _on_disk,
     ),
     Step(
         "work-directory",
@@ -492,6 +542,15 @@ CELL_STEPS = (
         lambda build: build.root_ids,
     ),
     Step(
+        "capabilities",
+        _capabilities,
+        lambda build: (
+            "no capabilities in any set of the launcher"
+            + ("; of the init only CAP_KILL, once it has forked" if build.root_ids else " or the init")
+        ),
+        "what root may is given up bit by bit",
+    ),
+    Step(
         "bounding-set",
         _bounding_set,
         "empty capability bounding set",
@@ -504,15 +563,6 @@ CELL_STEPS = (
         "securebits: uid 0 means nothing, no ambient capabilities, locked",
         "no way back to capabilities",
         _privileged,
-    ),
-    Step(
-        "capabilities",
-        _capabilities,
-        lambda build: (
-            "no capabilities in any set of the launcher"
-            + ("; of the init only CAP_KILL, once it has forked" if build.root_ids else " or the init")
-        ),
-        "what root may is given up bit by bit",
     ),
     Step(
         "end-with-spawner",

@@ -50,7 +50,11 @@ INSIDE_ID = 1000
 INIT = 1
 """A cell's init is a process of its group too."""
 WAITING, BUILDING, READY, IN_USE, ENDING = range(5)
+HELD_MOST = 8
+"""Descriptors of namespaces whose cells are gone; with them goes what is still on their tmpfs."""
 _HOSTNAME = "cell"
+_FAMILIAR = ("/bin/sh", "/etc/ld.so.cache")
+_FAMILIAR_LIBRARIES = ("ld-", "libc.so", "libc-")
 _REASON_MOST = 512
 
 
@@ -70,6 +74,8 @@ class Cell:
         self.handed: list[int] = []
         """The agent's descriptors until it has them."""
         self.place: Place | None = None
+        self.held: list[int] = []
+        """Namespaces whose end is to come later than the cell's."""
         self.group: cgroup.Group | None = None
         self.memory_limit = 0
         self.memory_peak = 0
@@ -113,6 +119,8 @@ class Cells:
         self._unremoved: list[cgroup.Group] = []
         self._templates: dict[object, cell.Template] = {}
         self._program = -1
+        self._held: list[int] = []
+        self._familiar = familiar_files()
         self._helpers: set[int] = set()
         """Children that make a template or a filter, or bring a cell through a user namespace."""
 
@@ -129,8 +137,13 @@ class Cells:
 
     @property
     def interval_ms(self) -> int | None:
-        """How often ``watch`` has to be called now."""
-        return INTERVAL_MS if any(entry.memory_limit for entry in self._cells.values()) else None
+        """How long the loop may wait: until the next ``watch``, or until it is quiet enough for ``tidy``."""
+        return INTERVAL_MS if self._held or any(entry.memory_limit for entry in self._cells.values()) else None
+
+    def tidy(self) -> None:
+        """Let go of the namespaces of cells that are gone: the kernel takes them down now, in about 0.2 ms each."""
+        held, self._held = self._held, []
+        seqpacket.close_all(held)
 
     def watch(self) -> None:
         """Measure every cell in use, and kill those that use more memory than they may."""
@@ -267,6 +280,7 @@ class Cells:
             user_namespace=template.user_namespace if template else -1,
             directory=entry.directory,
             hostname=_HOSTNAME,
+            familiar=self._familiar,
         )
         entry.state = BUILDING
         if self._groups is not None:
@@ -369,8 +383,9 @@ class Cells:
 
     def _place(self, entry: Cell, descriptors: list[int]) -> Place:
         if entry.plan.namespaces:
-            return Place(entry.pid, *descriptors, own_network=not entry.plan.network)
-        seqpacket.close_all(descriptors)  # the work directory is on the host's disk
+            tmpfs, proc, *entry.held = descriptors
+            return Place(entry.pid, proc, tmpfs, own_network=not entry.plan.network)
+        seqpacket.close_all(descriptors)
         return Place(entry.pid, -1, -1, own_network=False)
 
     # --- the end ---
@@ -402,9 +417,23 @@ class Cells:
         if entry.socket is not None:
             self._poll.unregister(entry.socket)
         entry.close()
+        self._held += entry.held
+        if len(self._held) > HELD_MOST:
+            self.tidy()
         if entry.group is not None:
             self._unremoved.append(entry.group)
         # A group cannot be removed before the kernel has let go of its last process: tried again with the next cell.
         self._unremoved = [group for group in self._unremoved if not group.remove()]
         self._slots.append(entry.slot)
         del self._cells[entry.number]
+
+
+def familiar_files() -> tuple[str, ...]:
+    """What a shell opens before it does anything: this process has the same loader and libc."""
+    found = set(_FAMILIAR)
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+        for line in maps:
+            path = line.rstrip("\n").partition("/")[2]
+            if path.rpartition("/")[2].startswith(_FAMILIAR_LIBRARIES):
+                found.add(f"/{path}")
+    return tuple(found)

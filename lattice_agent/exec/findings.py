@@ -166,12 +166,12 @@ def _protections(probe: HostProbe) -> Iterator[Finding]:
     shown = probe.results[probe.highest if probe.highest is not Level.HOST else Level.STRICT]
     for name in shown.verified:
         yield Finding(name, State.OK, f"seen at level {shown.level}")
-    told = set()
-    for level in ISOLATING:
-        for lack in probe.results[level].lacks:
+    told: set[tuple[str, str]] = set()
+    for result in (shown, *(probe.results[level] for level in ISOLATING)):
+        for lack in result.lacks if result.reached or result is shown else ():
             if (lack.protection.name, lack.seen) not in told:
                 told.add((lack.protection.name, lack.seen))
-                yield _lacking(level, lack, reached=probe.results[level].reached, stronger=level is not shown.level)
+                yield _lacking(result, lack)
     if shown.verified and not shown.calls_tried:
         yield Finding(
             "system calls tried",
@@ -182,10 +182,10 @@ def _protections(probe: HostProbe) -> Iterator[Finding]:
         )
 
 
-def _lacking(level: Level, lack: Lack, *, reached: bool, stronger: bool) -> Finding:
-    state = State.DEGRADED if reached else State.NOTE if stronger else State.MISSING
+def _lacking(result: ProbeResult, lack: Lack) -> Finding:
+    state = State.DEGRADED if result.reached else State.MISSING
     protection = lack.protection
-    return Finding(protection.name, state, f"level {level}: {lack.seen}", protection.consequence, protection.fix)
+    return Finding(protection.name, state, f"level {result.level}: {lack.seen}", protection.consequence, protection.fix)
 
 
 def _means(around: Surroundings) -> Iterator[Finding]:
@@ -268,7 +268,7 @@ def _interpreters(probe: HostProbe, around: Surroundings) -> Iterator[Finding]:
                 State.NOTE,
                 f"{path} on the host, not to be seen inside a cell",
                 f"{name} scripts do not run in cells",
-                f"install {name} below /usr; or set interpreters.{name}.path, and read_only of the levels, in the policy",
+                f"install {name} below /usr; or set interpreters.{name}.path, and the levels' read_only, in the policy",
             )
 
 

@@ -5,7 +5,7 @@ For each level a cell is built, and a shell script in it tells what it sees and 
 protection that it promises was seen to hold. Nothing on the host is changed.
 
 ``probe_host`` is cheap enough for the start of an agent: 0.1 to 0.2 s on two cores, a cold spawner included. With
-``thorough`` python3, where it is to be had inside, tries system calls and sockets as well, for ``lattice-agent doctor``.
+``thorough`` python3, where it is to be had inside, tries system calls and sockets as well (``lattice-agent doctor``).
 """
 
 import glob
@@ -36,6 +36,8 @@ from lattice_agent.exec.probe_script import Facts, read_facts
 from lattice_agent.exec.probe_seen import Expected, Outside, Seen, parse_namespaces
 from lattice_agent.exec.protections import NO_GROUPS, judge
 from lattice_agent.exec.runner import Runner
+
+__all__ = ["HostProbe", "ProbeResult", "probe_host"]  # and what is defined below
 
 PROBED: Final = (Level.STRICT, Level.NETWORK, Level.LANDLOCK)
 """Levels that have cells. HOST needs no probe: it promises nothing."""
@@ -258,11 +260,10 @@ def _controllers(spawner_pid: int) -> frozenset[str]:
 
 def _count_layers() -> int:
     """How many Landlock domains a child of this process could enter; -1 if that cannot be found out."""
-    program = probe_script.PYTHON
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", program],
-            env={probe_script.LISTENER: "0", probe_script.ABSTRACT: secrets.token_hex(12)},
+            [sys.executable, "-I", "-S", "-c", probe_script.LAYERS],
+            env={},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_COUNT_S,

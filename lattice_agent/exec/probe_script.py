@@ -62,6 +62,7 @@ network)
 landlock)
     kill -0 "$PROBE_AGENT" && echo can signal the agent
     true < "/proc/$PROBE_AGENT/environ" && echo can read the environment of the agent
+    [ -r /proc/keys ] && echo keys readable
     lines key /proc/keys
     parent_of() {
         while read -r name value; do case $name in PPid:) parent=$value; return ;; esac; done < /proc/self/status
@@ -89,7 +90,7 @@ HOG_LIMIT: Final = 2 * MIB
 """Memory limit of the cell that the hog runs in."""
 HOG_BYTES: Final = 4 * HOG_LIMIT
 
-PYTHON: Final = r"""
+_PRELUDE: Final = r"""
 import ctypes, errno, fcntl, os, socket, struct
 libc = ctypes.CDLL(None, use_errno=True)
 numbers = {
@@ -107,7 +108,9 @@ def call(name, *arguments):
     if result < 0:
         raise OSError(ctypes.get_errno(), name)
     return result
+"""
 
+_ATTEMPTS: Final = r"""
 def attempt(name, function, *arguments):
     try:
         function(*arguments)
@@ -137,7 +140,9 @@ def connect(family, address):
 attempt("listener", connect, socket.AF_INET, ("127.0.0.1", int(os.environ["PROBE_LISTENER"])))
 attempt("abstract", connect, socket.AF_UNIX, "\0" + os.environ["PROBE_ABSTRACT"])
 print("securebits", libc.prctl(27, 0, 0, 0, 0))
+"""
 
+_LAYERS: Final = r"""
 def layers():
     # How many more domains this process may enter: each that it is in already is one less.
     libc.prctl(38, 1, 0, 0, 0)
@@ -154,7 +159,11 @@ except (OSError, KeyError):
     pass
 print("complete")
 """
-"""Run as root outside it would do no harm either; ``landlock_layers`` is compared with what it says outside."""
+
+PYTHON: Final = _PRELUDE + _ATTEMPTS + _LAYERS
+"""Tries system calls and sockets, and counts Landlock domains."""
+LAYERS: Final = _PRELUDE + _LAYERS
+"""Only the counting: run outside as well, to compare with."""
 
 
 def shell_script(masked: Iterable[str], programs: Iterable[str]) -> str:

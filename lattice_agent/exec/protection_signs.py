@@ -233,10 +233,11 @@ def own_session(seen: Seen) -> str:
 
 
 def session_keyring(seen: Seen) -> str:
-    """One that was not there before. Only where /proc/keys is not covered; it is a cell's own step all the same."""
+    """One that was not there before. A kernel without keyrings has no /proc/keys."""
     lines = [line.split() for line in seen.facts.all("key")]
     serials = {words[0] for words in lines if "_ses:" in words}
-    return "" if not lines or serials - seen.outside.session_keyrings else "the session keyring is the agent's"
+    own = serials - seen.outside.session_keyrings or "keys" not in seen.facts
+    return "" if own else "the session keyring is the agent's"
 
 
 def descriptors(seen: Seen) -> str:
@@ -297,7 +298,9 @@ def landlock_domains(seen: Seen) -> str:
     """The script's, and at level landlock that of its init around it: counted by how many more can be entered."""
     left = "" if seen.calls is None else seen.calls.one("landlock_layers")
     wanted = 2 if seen.level is Level.LANDLOCK else 1
-    if not left.isdigit() or seen.outside.landlock_layers < 0:
+    if seen.outside.landlock_layers < 0:
+        return ""  # nothing to compare with; that there is one, ``landlock_files`` has seen
+    if not left.isdigit():
         return "the domains could not be counted"
     nested = seen.outside.landlock_layers - int(left)
     return "" if nested >= wanted else f"the script is in {nested} domains, not {wanted}"

@@ -103,7 +103,7 @@ class PrepareCell(Message):
 
     ``level`` is the level's name, ``network`` 1 where a cell without namespaces may use the network. Paths are
     absolute.
-    ``directory``: the work directory on the host, made by the agent; empty: a tmpfs of ``work_bytes``.
+    ``directory``: the work directory on the host, made by the agent; empty: on the tmpfs of ``work_bytes``.
     """
 
     layout = {
@@ -379,14 +379,14 @@ def check_cell(request: PrepareCell) -> None:
     """Raise RefusedMessageError for a PrepareCell whose values make no sense to the kernel or to us."""
     if request.level not in LEVELS:
         raise RefusedMessageError("PrepareCell: there is no such level with cells")
-    if bool(request.directory) != (request.level == LANDLOCK) and not request.directory:
+    if request.level == LANDLOCK and not request.directory:
         raise RefusedMessageError("PrepareCell: level landlock needs a work directory")
     for path in (*request.read_only, *request.writable, *([request.directory] if request.directory else ())):
         if not path.startswith(b"/") or b"\0" in path or b".." in path.split(b"/") or path.strip(b"/") in TAKEN_PATHS:
             raise RefusedMessageError(f"PrepareCell: {path!r} is not a path that a cell can be given")
     if request.work_bytes > MAX_WORK_BYTES or request.work_inodes > MAX_WORK_INODES:
         raise RefusedMessageError("PrepareCell: the work directory is too large")
-    if not request.directory and not (request.work_bytes and request.work_inodes):
+    if request.level != LANDLOCK and not (request.work_bytes and request.work_inodes):
         raise RefusedMessageError("PrepareCell: 0 would mean a work directory without limits")
 
 

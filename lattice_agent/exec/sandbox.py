@@ -14,7 +14,7 @@ from lattice_agent.exec.cell_task import OnOutput
 from lattice_agent.exec.launch import start_spawner
 from lattice_agent.exec.library import DEFAULT_LIMITS, DEFAULT_PROFILE, plan_for
 from lattice_agent.exec.outcome import Outcome
-from lattice_agent.exec.plan import CPU_MARGIN_S, Limits, Profile
+from lattice_agent.exec.plan import CPU_MARGIN_S, Level, Limits, Profile
 from lattice_agent.exec.runner import Runner, open_runner
 
 
@@ -60,5 +60,6 @@ async def open_sandbox(profile: Profile = DEFAULT_PROFILE) -> AsyncGenerator[San
     Raises SandboxError when the spawner cannot be started. A level that this host does not reach shows with the first
     script: its outcome is FAILED_TO_START and names the step. There is no silent fallback to less.
     """
-    async with open_runner(start_spawner(), keep_ready=profile) as runner:
+    on_host = profile.level is Level.LANDLOCK or profile.work_disk is not None  # a directory for each run: never ahead
+    async with open_runner(start_spawner(), keep_ready=None if on_host else profile) as runner:
         yield Sandbox(runner, profile)

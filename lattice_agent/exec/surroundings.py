@@ -35,14 +35,14 @@ def look_around(search_path: str, proc: Path = Path("/proc")) -> Surroundings:
 
 def masks_of(mountinfo: str) -> tuple[str, ...]:
     """Mount points below /proc that keep a user namespace from mounting another; binfmt_misc is an ordinary one."""
-    points = [fields[4] for line in mountinfo.splitlines() if len(fields := line.split(" ")) > 4]  # noqa: PLR2004
+    points = [fields[4] for line in mountinfo.splitlines() if len(fields := line.split(" ")) > 4]
     return tuple(point for point in points if point.startswith("/proc/") and "binfmt_misc" not in point)
 
 
 def swap_of(swaps: str) -> int:
     """Bytes of all areas in /proc/swaps, whose third column has KiB: proc(5)."""
     columns = [line.split() for line in swaps.splitlines()[1:]]
-    return sum(int(fields[2]) for fields in columns if len(fields) > 2 and fields[2].isdigit()) * _KIB  # noqa: PLR2004
+    return sum(int(fields[2]) for fields in columns if len(fields) > 2 and fields[2].isdigit()) * _KIB
 
 
 def _native_cell() -> str:

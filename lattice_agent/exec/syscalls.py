@@ -166,8 +166,8 @@ distributions end with an error where they cannot install theirs."""
 PRCTL_OPTIONS = {
     "SET_PDEATHSIG": 1, "GET_PDEATHSIG": 2, "GET_DUMPABLE": 3, "SET_DUMPABLE": 4, "GET_UNALIGN": 5, "GET_KEEPCAPS": 7,
     "SET_KEEPCAPS": 8, "GET_FPEMU": 9, "GET_FPEXC": 11, "GET_TIMING": 13, "SET_NAME": 15, "GET_NAME": 16,
-    "GET_ENDIAN": 19, "GET_SECCOMP": 21, "SET_SECCOMP": 22, "CAPBSET_READ": 23, "GET_TSC": 25, "GET_SECUREBITS": 27,
-    "SET_TIMERSLACK": 29, "GET_TIMERSLACK": 30, "MCE_KILL_GET": 34, "SET_CHILD_SUBREAPER": 36,
+    "GET_ENDIAN": 19, "GET_SECCOMP": 21, "SET_SECCOMP": 22, "CAPBSET_READ": 23, "CAPBSET_DROP": 24, "GET_TSC": 25,
+    "GET_SECUREBITS": 27, "SET_TIMERSLACK": 29, "GET_TIMERSLACK": 30, "MCE_KILL_GET": 34, "SET_CHILD_SUBREAPER": 36,
     "GET_CHILD_SUBREAPER": 37, "SET_NO_NEW_PRIVS": 38, "GET_NO_NEW_PRIVS": 39, "GET_TID_ADDRESS": 40,
     "SET_THP_DISABLE": 41, "GET_THP_DISABLE": 42, "CAP_AMBIENT": 47, "SVE_SET_VL": 50, "SVE_GET_VL": 51,
     "GET_SPECULATION_CTRL": 52, "SET_SPECULATION_CTRL": 53, "PAC_RESET_KEYS": 54, "SET_TAGGED_ADDR_CTRL": 55,
@@ -177,7 +177,8 @@ PRCTL_OPTIONS = {
 """prctl(2) by what an option is for: names, hints and questions of the process itself, and what narrows it.
 
 Left out: SET_MM and SET_PTRACER (tools of debuggers and checkpointing), SET_IO_FLUSHER, MCE_KILL, SCHED_CORE and
-SET_MEMORY_MERGE (they act on the machine), TASK_PERF_EVENTS_*, SET_SYSCALL_USER_DISPATCH, securebits, bounding set."""
+SET_MEMORY_MERGE (they act on the machine), TASK_PERF_EVENTS_*, SET_SYSCALL_USER_DISPATCH, securebits. CAPBSET_DROP only
+narrows; native/cell needs it."""
 
 IOCTLS = {
     # the terminal, real or pseudo; no TIOCSTI and TIOCLINUX (they type for the user), no TIOCSETD, TIOCCONS, TIOCSIG

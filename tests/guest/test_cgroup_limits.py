@@ -3,12 +3,11 @@
 import os
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -137,22 +136,13 @@ def test_memory_beyond_the_limit_kills(cell: cgroup.Group, taken: Taken, name: s
 def test_many_processes_share_the_limit_and_die_together(cell: cgroup.Group) -> None:
     """None of them is near the limit; one of the group allocates nothing at all and dies all the same."""
     cell.limit(memory_bytes=LIMIT)
-    hold = "import sys; held = b'x' * (6 << 20); sys.stdin.read()"
-    with program("sleep", "60", group=cell.path) as innocent, program("sleep", "60") as outside:
-        holders = [
-            subprocess.Popen(
-                [sys.executable, "-S", "-c", hold],
-                stdin=subprocess.PIPE,
-                preexec_fn=cell.join,
-            )
-            for _ in range(5)
-        ]
-        assert [holder.wait(LIMIT_S) for holder in holders] == [-signal.SIGKILL] * 5
-        assert innocent.wait(LIMIT_S) == -signal.SIGKILL
+    hold = f"import signal; held = b'x' * {LIMIT // 4}; signal.pause()"
+    with ExitStack() as programs:
+        outside = programs.enter_context(program("sleep", "60"))
+        innocent = programs.enter_context(program("sleep", "60", group=cell.path))
+        holding = [programs.enter_context(program(sys.executable, "-S", "-c", hold, group=cell.path)) for _ in range(5)]
+        assert [process.wait(LIMIT_S) for process in (innocent, *holding)] == [-signal.SIGKILL] * 6
         assert outside.poll() is None
-        for holder in holders:
-            assert holder.stdin is not None
-            holder.stdin.close()
     used = cell.read()
     assert used.oom_kills is not None
     assert used.oom_kills >= 6

@@ -1,14 +1,15 @@
 """An agent for the hostile tests: a process of its own that runs scripts in cells and tells how they ended.
 
 Started by ``cell_rig.Agent``. One line of JSON on standard input for each script, one on standard output for each
-outcome, which bear the same number; any number at once. The argument is JSON too: ``without``, the name of the step
-that its spawner leaves out, and ``keep``, the level whose cells are kept ready.
+outcome, which bear the same number; any number at once. The argument is JSON too: ``without``, names of steps that its
+spawner leaves out, and ``keep``, the level whose cells are kept ready.
 
-It is as careless as an agent may be: it has a secret in its environment and an open descriptor that is not closed on exec.
+It is as careless as an agent may be: it has a secret in its environment, and descriptors that are not closed on exec.
 """
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,23 +27,22 @@ from lattice_agent.exec.plan import Level, Profile
 from lattice_agent.exec.runner import open_runner
 from lattice_agent.exec.sandbox import Sandbox
 
-LEAKED_FD = 77
-LEAKED = b"from the descriptor that was left open"
+LEAKED_PIPE, LEAKED_SOCKET = 77, 78
 _LEAVE_OUT = """
 from lattice_agent.exec import cell_steps, template
 for module, table in ((cell_steps, "CELL_STEPS"), (template, "TEMPLATE_STEPS")):
-    setattr(module, table, tuple(step for step in getattr(module, table) if step.name != {step!r}))
+    setattr(module, table, tuple(step for step in getattr(module, table) if step.name not in {names!r}))
 """
 
 
-def start_spawner_without(step: str) -> SpawnerProcess:
-    """A spawner that carries out all steps but one."""
+def start_spawner_without(names: list[str]) -> SpawnerProcess:
+    """A spawner that carries out all steps but these."""
     ours, theirs = seqpacket.pair()
     program = launch._program(theirs.fileno())
     start = program.index("from lattice_agent")
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", program[:start] + "\n" + _LEAVE_OUT.format(step=step) + program[start:]],
+            [sys.executable, "-I", "-S", "-c", program[:start] + "\n" + _LEAVE_OUT.format(names=names) + program[start:]],
             env={},
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -53,17 +53,19 @@ def start_spawner_without(step: str) -> SpawnerProcess:
     return SpawnerProcess(process, ours)
 
 
-def leave_a_descriptor_open() -> None:
+def leave_descriptors_open() -> None:
+    """A pipe with something in it and a socket, for whoever inherits them."""
     read, write = os.pipe()
-    os.write(write, LEAKED)
-    os.dup2(read, LEAKED_FD, inheritable=True)
-    os.close(read)
-    os.close(write)
+    os.write(write, b"secret")
+    os.dup2(read, LEAKED_PIPE, inheritable=True)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    os.dup2(theirs.fileno(), LEAKED_SOCKET, inheritable=True)
+    ours.detach()
 
 
 async def answer(sandbox: Sandbox, request: dict[str, Any]) -> None:
     """Run one script and tell how it ended."""
-    limits = replace(DEFAULT_LIMITS, wall_s=10.0, cpu_s=15, **request["limits"])
+    limits = replace(DEFAULT_LIMITS, **{"wall_s": 10.0, "cpu_s": 15, **request["limits"]})
     profile = Profile(Level(request["level"]), **{name: tuple(paths) for name, paths in request["paths"].items()})
     if request["work_disk"]:
         profile = replace(profile, work_disk=request["work_disk"])
@@ -100,7 +102,7 @@ def tell(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-async def serve(options: dict[str, str]) -> None:
+async def serve(options: dict[str, Any]) -> None:
     """Until the end of standard input."""
     profile = Profile(Level(options["keep"]))
     spawner = start_spawner_without(options["without"]) if options["without"] else start_spawner()
@@ -118,7 +120,7 @@ async def serve(options: dict[str, str]) -> None:
 
 
 def main() -> None:
-    leave_a_descriptor_open()
+    leave_descriptors_open()
     trio.run(serve, json.loads(sys.argv[1]))
 
 

@@ -6,8 +6,10 @@ do the scripts that are run plainly to see that they would succeed. A protection
 machine.
 """
 
+import fcntl
 import json
 import os
+import pty
 import resource
 import secrets
 import select
@@ -15,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,6 +36,8 @@ WORLD_S = 300
 WORLD_FILES = 512 * 1024 * 1024
 PLACES = ("/tmp", "/dev/shm", "/run")
 """Directories that every world has its own of, each of WORLD_FILES bytes."""
+NUMBERS_APART = "echo 5000 > /proc/sys/kernel/ns_last_pid"
+"""Process ids in the world are not those in a cell, so that a script cannot take its own child for the agent."""
 SETTLE_S = 10
 """How long whatever is left gets to be gone. Looks, because /proc sends no events."""
 ANSWER_S = 45
@@ -81,7 +86,7 @@ class World:
     def __init__(self, memory_bytes: int | None = None) -> None:
         self.memory = MemoryGroup(memory_bytes) if memory_bytes else None
         mounts = [f"mount -t tmpfs -o mode=1777,size={WORLD_FILES} tmpfs {place}" for place in PLACES]
-        prepare = "; ".join(["trap '' CHLD", *mounts, "ip link set lo up", "echo", f"exec sleep {WORLD_S}"])
+        prepare = "; ".join(["trap '' CHLD", *mounts, "ip link set lo up", NUMBERS_APART, "echo", f"exec sleep {WORLD_S}"])
         reachable = [sys.executable, REPOSITORY / "tools/reachable.py", REPOSITORY, sys.base_prefix, sys.prefix, "--"]
         namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--mount-proc", "--propagation", "private"]
         self._holder = subprocess.Popen(
@@ -123,12 +128,15 @@ class World:
         environment: Mapping[str, str] | None = None,
         directory: str = "/",
         limits: Mapping[int, int] | None = None,
+        terminal: int | None = None,
         **options: Any,
     ) -> "subprocess.Popen[bytes]":
-        """A process in the world; it dies with the ``nsenter`` that is returned."""
+        """A process in the world; it dies with the ``nsenter`` that is returned. ``terminal``: its controlling one."""
 
         def confine() -> None:
             self._join()
+            if terminal is not None:
+                fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
             for number, value in (limits or {}).items():
                 resource.setrlimit(number, (value, value))
 
@@ -140,6 +148,7 @@ class World:
                 *("env", "-i", f"--chdir={directory}", "PATH=/usr/bin:/bin:/usr/sbin:/sbin", *variables, *argv),
             ],
             preexec_fn=confine,
+            start_new_session=terminal is not None,
             **options,
         )
 
@@ -247,30 +256,37 @@ def plainly(
     environment: Mapping[str, str] | None = None,
     limits: Mapping[int, int] | None = None,
     timeout_s: float = 20.0,
+    under_a_shell: bool = False,
     **options: Any,
 ) -> Plain:
-    """Run a script of the corpus without any sandbox, in a world, under the outer limits. It is killed at its time."""
+    """Run a script of the corpus without any sandbox, in a world, under the outer limits. It is killed at its time.
+
+    ``under_a_shell``: as the child of one that says ``the parent went on`` afterwards.
+    """
     directory = world_directory(world, uid)
     path = world.path(directory) / "script"
     path.write_text(script(name))
     path.chmod(0o644)
     argv = [PYTHON if name.endswith(".py") else "sh", f"{directory}/script"]
-    process = world.start(
-        argv,
-        uid=uid,
-        environment={"HOME": directory, "TMPDIR": directory, **(environment or {})},
-        directory=directory,
-        limits={**OUTSIDE_LIMITS, **(limits or {})},
-        **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
-    )
-    with process:
+    if under_a_shell:
+        argv = ["sh", "-c", '"$@"; echo the parent went on', "sh", *argv]
+    # Files, not pipes: a process that stays behind would keep those open.
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        process = world.start(
+            argv,
+            uid=uid,
+            environment={"HOME": directory, "TMPDIR": directory, **(environment or {})},
+            directory=directory,
+            limits={**OUTSIDE_LIMITS, **(limits or {})},
+            **{"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr, **options},
+        )
         try:
-            stdout, stderr = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired as late:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
             process.kill()
-            stdout, stderr = late.stdout or b"", late.stderr or b""
-            process.communicate()
-        return Plain(process.returncode, (stdout or b"").decode(errors="replace"), (stderr or b"").decode(errors="replace"))
+            process.wait()
+        texts = [os.pread(file.fileno(), MIB, 0).decode(errors="replace") for file in (stdout, stderr)]
+        return Plain(process.returncode, *texts)
 
 
 def world_directory(world: World, uid: int = ROOT) -> str:
@@ -311,7 +327,9 @@ class Seen:
 class Agent:
     """``cell_agent`` in a world, as root or as an ordinary user."""
 
-    def __init__(self, world: World, uid: int = ROOT, *, without: str = "", keep: str = "strict") -> None:
+    def __init__(
+        self, world: World, uid: int = ROOT, *, without: tuple[str, ...] = (), keep: str = "strict", **options: Any
+    ) -> None:
         self.world = world
         self.uid = uid
         self.secret = f"hush-{secrets.token_hex(16)}"
@@ -324,6 +342,7 @@ class Agent:
             environment={"PYTHONPATH": str(REPOSITORY), "AGENT_SECRET": self.secret},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            **options,
         )
         assert self._nsenter.stdin is not None
         assert self._nsenter.stdout is not None
@@ -428,6 +447,17 @@ def an_agent(who: str, *, memory_bytes: int | None = None, **options: Any) -> It
         yield agent
 
 
+@contextmanager
+def a_terminal() -> Iterator[int]:
+    """A pseudo terminal that somebody listens at; its descriptor for those who work at it."""
+    theirs, ours = pty.openpty()
+    try:
+        yield ours
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
 # --- looks from outside ---
 
 
@@ -440,15 +470,15 @@ def eventually(look: Callable[[], object], expected: object) -> None:
 
 
 def left_by_scripts(agent: Agent) -> list[str]:
-    """Processes of the world that are neither the agent nor its spawner nor a cell that waits."""
-    everything = agent.world.processes()
+    """Processes of the world that are neither the spawner nor a cell that waits, nor put there from outside."""
+    everything = [process for process in agent.world.processes() if process.parent]
     spawner = agent.spawner
     waiting: dict[str, list[Process]] = {}
     left = []
     for process in everything:
         if process.arguments.startswith("lattice-cell ") and process.pid_namespace:
             waiting.setdefault(process.pid_namespace, []).append(process)
-        elif process.pid not in (agent.pid, spawner):
+        elif process.pid != spawner:
             left.append(f"{process.pid} {process.name} {process.arguments}")
     for pair in waiting.values():
         names = [f"{process.pid} {process.name} {process.arguments}" for process in pair]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LIMIT_S = 60
+LIMIT_S = 30
 """Outer limit of what runs inside a group, generous: an emulated processor is ten times slower."""
 
 SPAWNER = """

@@ -15,6 +15,8 @@ _ATTRIBUTES = struct.Struct("=4Q")
 """struct mount_attr: attr_set, attr_clr, propagation, userns_fd."""
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 _AT_FDCWD = -100
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 4
 
 
 def mount(kind: str, target: str, flags: int, options: str = "") -> None:
@@ -29,6 +31,16 @@ def bind(source: str, target: str, *, recursive: bool = False) -> None:
     """Make ``source`` also appear at ``target``; directories on directories, files on files."""
     flags = BIND | (REC if recursive else 0)
     libc.call("mount", os.fsencode(source), os.fsencode(target), None, flags, None)
+
+
+def detach(path: str) -> int:
+    """A descriptor of a copy of the mount at ``path`` that is mounted nowhere (open_tree(2), Linux 5.2)."""
+    return libc.call("open_tree", _AT_FDCWD, os.fsencode(path), _OPEN_TREE_CLONE | os.O_CLOEXEC)
+
+
+def attach(fd: int, target: str) -> None:
+    """Mount what ``detach`` gave, also in another mount namespace than it came from (move_mount(2))."""
+    libc.call("move_mount", fd, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
 
 
 def restrict(target: str, *, read_only: bool = True, devices: bool = False) -> None:

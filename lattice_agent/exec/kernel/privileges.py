@@ -8,10 +8,9 @@ import struct
 from lattice_agent.exec.kernel import libc
 
 CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP = 5, 6, 7, 8
-_PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
 _PR_SET_SECUREBITS = 28
 _PR_SET_NO_NEW_PRIVS = 38
-_PR_CAP_AMBIENT, _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 47, 2, 4
+_PR_CAP_AMBIENT, _AMBIENT_RAISE = 47, 2
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _NOROOT, _KEEP_CAPS, _NO_AMBIENT_RAISE = 1 << 0, 1 << 4, 1 << 6
@@ -22,13 +21,6 @@ _KEYCTL_JOIN_SESSION_KEYRING = 1
 _CAPABILITY_VERSION_3 = 0x2008_0522
 _HEADER = struct.Struct("=Ii")
 _SETS = struct.Struct("=6I")
-_MOST_CAPABILITIES = 64
-
-
-def drop_bounding_set() -> None:
-    """No exec below this process gives a capability any more. Needs CAP_SETPCAP."""
-    for number in range(_last_capability() + 1):
-        libc.call("prctl", _PR_CAPBSET_DROP, number, 0, 0, 0)
 
 
 def drop_groups() -> None:
@@ -36,18 +28,11 @@ def drop_groups() -> None:
     os.setgroups([])
 
 
-def become_keeping(uid: int, gid: int, capabilities: tuple[int, ...]) -> None:
-    """Take other ids for good, but keep some capabilities, over the next exec too (as ambient ones), and one more.
-
-    CAP_SETPCAP stays until ``lock_securebits`` or ``keep_only``.
-    """
+def become(uid: int, gid: int) -> None:
+    """Take other ids for good, but keep the permitted capabilities until the next exec."""
     libc.call("prctl", _PR_SET_SECUREBITS, _KEEP_CAPS, 0, 0, 0)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    kept = sum(1 << number for number in capabilities)
-    _capset(kept | 1 << CAP_SETPCAP, kept)
-    for number in capabilities:
-        libc.call("prctl", _PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0)
 
 
 def lock_securebits() -> None:
@@ -56,11 +41,11 @@ def lock_securebits() -> None:
 
 
 def keep_only(capabilities: tuple[int, ...]) -> None:
-    """Give up all other capabilities."""
+    """Give up all other capabilities; these survive the next exec (as ambient ones). Before ``lock_securebits``."""
     kept = sum(1 << number for number in capabilities)
     _capset(kept, kept)
-    if not kept:
-        libc.call("prctl", _PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, 0, 0, 0)
+    for number in capabilities:
+        libc.call("prctl", _PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0)
 
 
 def no_new_privileges() -> None:
@@ -92,13 +77,3 @@ def _capset(permitted: int, inheritable: int) -> None:
     passed_low, passed_high = inheritable & 0xFFFF_FFFF, inheritable >> 32
     header = _HEADER.pack(_CAPABILITY_VERSION_3, 0)
     libc.call("capset", header, _SETS.pack(low, low, passed_low, high, high, passed_high))
-
-
-def _last_capability() -> int:
-    """The highest number this kernel knows: the first that it refuses to read ends the list."""
-    for number in range(_MOST_CAPABILITIES):
-        try:
-            libc.call("prctl", _PR_CAPBSET_READ, number, 0, 0, 0)
-        except OSError:
-            return number - 1
-    return _MOST_CAPABILITIES - 1

@@ -9,7 +9,7 @@ import array
 import os
 import socket
 
-ANCILLARY_DESCRIPTORS = 8
+ANCILLARY_DESCRIPTORS = 10
 """Room for descriptors in one message. The kernel closes what does not fit and says so with MSG_CTRUNC."""
 
 _FD_SIZE = array.array("i").itemsize

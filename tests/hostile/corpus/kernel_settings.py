@@ -29,7 +29,7 @@ def open_for_writing(path):
 def read(path):
     with open(path, "rb") as file:
         if not file.read(1):
-            raise OSError(errno.ENODATA, path)
+            raise PermissionError(errno.EACCES, "it is covered", path)
 
 
 def make_a_group():

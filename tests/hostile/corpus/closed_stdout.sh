@@ -1,0 +1,4 @@
+# Close the streams, and live on.
+exec >&- 2>&- <&-
+sleep 0.3
+exit 3

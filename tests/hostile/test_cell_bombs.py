@@ -1,0 +1,184 @@
+"""Scripts that take all they can get: processes, threads, processor time, disk, output. Others go on meanwhile.
+
+Memory has a file of its own (``test_cell_memory``).
+"""
+
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.cell_rig import (
+    AGENTS,
+    CORPUS,
+    MIB,
+    Agent,
+    Seen,
+    World,
+    an_agent,
+    assert_nothing_left,
+    plainly,
+)
+
+pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
+
+SOMEBODY = 61000
+LEVELS = ("strict", "network", "landlock")
+PROCESSES = 64
+"""What a cell may have."""
+GIB = 1 << 30
+KEPT = 65_536
+AGENT_GROWTH_KIB = 4096
+
+
+@pytest.fixture(scope="module", params=AGENTS)
+def agent(request: pytest.FixtureRequest) -> Iterator[Agent]:
+    with an_agent(request.param) as agent:
+        yield agent
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with World() as world:
+        yield world
+
+
+@pytest.fixture(params=LEVELS)
+def level(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def beside(agent: Agent, name: str, level: str, **limits: float) -> tuple[Seen, Seen]:
+    """The outcome of a bomb, and of an innocent script that runs while it goes off."""
+    bomb = agent.begin(name, level=level, **limits)
+    bystander = agent.run("sh", text="echo $(echo fine)", level=level)
+    return agent.outcome(bomb), bystander
+
+
+def assert_fine(seen: Seen) -> None:
+    assert (seen.kind, seen.exit_code, seen.stdout) == ("exited", 0, "fine\n"), seen
+
+
+# --- processes and threads ---
+
+
+@pytest.mark.parametrize(("name", "what"), [("fork_count.py", "processes"), ("thread_count.py", "threads")])
+def test_outside_there_are_300(name: str, what: str, world: World) -> None:
+    assert plainly(world, name, uid=SOMEBODY).results[f"300 {what}"] == "works"
+
+
+@pytest.mark.parametrize(("name", "what"), [("fork_count.py", "processes"), ("thread_count.py", "threads")])
+def test_processes_and_threads_have_a_limit(name: str, what: str, level: str, agent: Agent) -> None:
+    seen = agent.run(name, level=level, processes=PROCESSES)
+    assert (seen.kind, seen.exit_code) == ("exited", 0), seen
+    assert seen.results[f"300 {what}"] == "EAGAIN"
+    assert int(seen.results[{"processes": "children"}.get(what, what)]) < PROCESSES
+    assert_nothing_left(agent)
+
+
+@pytest.mark.parametrize("name", ["fork_bomb.sh", "thread_bomb.py"])
+def test_outside_it_grows_beyond_the_limit(name: str, world: World) -> None:
+    plainly(world, name, uid=SOMEBODY, limits={resource.RLIMIT_NPROC: 300}, timeout_s=0.7)
+    tasks = sum(len(list(world.path(f"/proc/{process.pid}/task").iterdir())) for process in world.processes())
+    assert tasks > PROCESSES or name == "thread_bomb.py"
+
+
+@pytest.mark.parametrize("name", ["fork_bomb.sh", "thread_bomb.py"])
+def test_a_bomb_hurts_nobody_else(name: str, level: str, agent: Agent) -> None:
+    seen, bystander = beside(agent, name, level, wall_s=0.7, grace_s=0.2)
+    assert seen.kind in ("timed_out", "exited"), seen
+    assert not seen.uncertain
+    assert_fine(bystander)
+    assert_nothing_left(agent)
+
+
+# --- processor time ---
+
+
+def test_outside_the_processor_is_burned(world: World) -> None:
+    assert plainly(world, "burn.py").stdout == "burned\n"
+    assert plainly(world, "burn_on.py").stdout == "burned\n"
+    seen = plainly(world, "burn_many.sh", timeout_s=0.5)
+    assert (seen.status, seen.stdout) == (-signal.SIGKILL, "burning\n")
+
+
+@pytest.mark.parametrize("level", ["strict", "landlock"])
+def test_processor_time_has_a_limit(level: str, agent: Agent) -> None:
+    burning = [agent.begin(name, level=level, cpu_s=1, wall_s=20) for name in ("burn.py", "burn_on.py")]
+    burn, burn_on = [agent.outcome(number) for number in burning]
+    assert (burn.kind, burn.signal, burn.clock, burn.stdout) == ("signalled", signal.SIGXCPU, "cpu", "")
+    assert (burn_on.kind, burn_on.signal, burn_on.clock, burn_on.stdout) == ("signalled", signal.SIGKILL, "cpu", "")
+    assert 0.9 <= burn.cpu_s < 1.5 < burn_on.cpu_s < 2.4
+    assert_nothing_left(agent)
+
+
+def test_many_who_burn_meet_the_clock(level: str, agent: Agent) -> None:
+    seen, bystander = beside(agent, "burn_many.sh", level, wall_s=0.5, grace_s=0.2)
+    assert (seen.kind, seen.clock, seen.stdout) == ("timed_out", "wall", "burning\n")
+    assert_fine(bystander)
+    assert_nothing_left(agent)
+
+
+# --- disk ---
+
+UNBOUNDED_ON_DISK = {"200 MiB of files", "directories", "links", "files"}
+"""A work directory on the host's disk is bounded by its file system; only each file has a limit (plan.Profile)."""
+
+
+@pytest.mark.parametrize("name", ["disk.py", "inodes.py"])
+def test_outside_the_disk_is_filled(name: str, world: World) -> None:
+    assert set(plainly(world, name).results.values()) == {"works"}
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("disk.py", {"a file of 20 MiB": "EFBIG", "a sparse file of 60 MiB": "EFBIG", "200 MiB of files": "ENOSPC"}),
+        ("inodes.py", dict.fromkeys(("directories", "links", "files"), "ENOSPC")),
+    ],
+)
+def test_the_disk_has_a_limit(name: str, refused: dict[str, str], level: str, agent: Agent) -> None:
+    seen = agent.run(name, level=level)
+    assert (seen.kind, seen.stderr) == ("exited", ""), seen
+    bounded = refused if level != "landlock" else {**refused, **dict.fromkeys(UNBOUNDED_ON_DISK & refused.keys(), "works")}
+    assert seen.results == bounded
+    assert_nothing_left(agent)
+
+
+# --- output ---
+
+
+def peak_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
+def test_outside_a_gigabyte_arrives() -> None:
+    with subprocess.Popen(["sh", CORPUS / "flood.sh"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        arrived = 0
+        while piece := os.read(process.stdout.fileno(), MIB):
+            arrived += len(piece)
+    assert arrived == GIB
+
+
+@pytest.mark.parametrize("level", ["strict", "landlock"])
+def test_a_gigabyte_of_output_is_counted_and_not_kept(level: str, agent: Agent) -> None:
+    agent.run("sh", text="head -c 200000 /dev/zero", level=level)
+    before = peak_kib(agent.outer_pid)
+    seen, bystander = beside(agent, "flood.sh", level)
+    assert (seen.kind, seen.exit_code, seen.produced) == ("output_limit", 0, GIB)
+    assert len(seen.stdout) == KEPT
+    assert peak_kib(agent.outer_pid) - before < AGENT_GROWTH_KIB
+    assert_fine(bystander)
+
+
+def test_output_without_end_meets_the_clock(level: str, agent: Agent) -> None:
+    seen, bystander = beside(agent, "flood_both.sh", level, wall_s=0.5, grace_s=0.2)
+    assert (seen.kind, len(seen.stdout), len(seen.stderr)) == ("timed_out", KEPT, KEPT)
+    assert_fine(bystander)
+    assert_nothing_left(agent)

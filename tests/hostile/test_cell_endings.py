@@ -1,0 +1,212 @@
+"""Scripts that won't end, end badly, or leave something behind: the outcome comes in time and is true, nothing stays."""
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.cell_rig import (
+    AGENTS,
+    Agent,
+    Seen,
+    World,
+    an_agent,
+    assert_nothing_left,
+    eventually,
+    plainly,
+)
+
+pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
+
+LEVELS = ("strict", "network", "landlock")
+SOON_S = 5.0
+"""Far less than any script here lasts by itself; no measure of speed."""
+
+
+@pytest.fixture(scope="module", params=AGENTS)
+def agent(request: pytest.FixtureRequest) -> Iterator[Agent]:
+    with an_agent(request.param) as agent:
+        yield agent
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with World() as world:
+        yield world
+
+
+@pytest.fixture(params=LEVELS)
+def level(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def ended(seen: Seen) -> tuple[str, int | None]:
+    """How it ended, after checking that nobody is unsure about it."""
+    assert not seen.uncertain
+    return seen.kind, seen.exit_code
+
+
+# --- those who won't end ---
+
+
+@pytest.mark.parametrize(("name", "output"), [("ignore_term.sh", "alive\n"), ("stop_itself.sh", "")])
+def test_outside_it_does_not_end(name: str, output: str, world: World) -> None:
+    seen = plainly(world, name, timeout_s=0.5)
+    assert (seen.status, seen.stdout) == (-signal.SIGKILL, output)
+
+
+@pytest.mark.parametrize("name", ["ignore_term.sh", "stop_itself.sh"])
+def test_who_will_not_end_is_ended(name: str, level: str, agent: Agent) -> None:
+    seen = agent.run(name, level=level, wall_s=0.4, grace_s=0.3)
+    assert (ended(seen), seen.clock) == (("timed_out", None), "wall")
+    assert 0.4 <= seen.wall_s < SOON_S
+    assert_nothing_left(agent)
+
+
+# --- those who fight who watches ---
+
+
+def test_outside_the_parent_is_stopped(world: World) -> None:
+    seen = plainly(world, "stop_the_parent.sh", under_a_shell=True, timeout_s=0.5)
+    assert "alive" in seen.stdout
+    assert "the parent went on" not in seen.stdout
+
+
+def test_stopping_the_parent_stops_nobody(level: str, agent: Agent) -> None:
+    seen = agent.run("stop_the_parent.sh", level=level)
+    assert (ended(seen), seen.stdout) == (("exited", 3), "alive\n")
+    assert seen.wall_s < SOON_S
+    assert_nothing_left(agent)
+
+
+def test_outside_the_parent_gets_every_signal(world: World) -> None:
+    seen = plainly(world, "signal_the_parent.py", under_a_shell=True)
+    assert seen.results["signal 1"] == "works"
+    assert "the parent went on" not in seen.stdout
+
+
+def test_the_parent_gets_no_signal(level: str, agent: Agent) -> None:
+    seen = agent.run("signal_the_parent.py", level=level)
+    assert ended(seen) == ("exited", 0)
+    assert len(seen.results) > 60
+    assert set(seen.results.values()) == {"EPERM"}
+    assert_nothing_left(agent)
+
+
+def test_outside_everything_is_killed(world: World) -> None:
+    with world.start(["sleep", "60"]) as bystander:
+        plainly(world, "kill_everything.sh")
+        bystander.wait(SOON_S)
+
+
+def test_killing_everything_reaches_nobody_else(level: str, agent: Agent) -> None:
+    bystander = agent.begin("sh", text="sleep 0.4; echo fine", level=level)
+    seen = agent.run("kill_everything.sh", level=level)
+    assert ended(seen) == ("exited", 3)
+    fine = agent.outcome(bystander)
+    assert (ended(fine), fine.stdout) == (("exited", 0), "fine\n")
+    assert_nothing_left(agent)
+
+
+# --- those who leave something behind ---
+
+
+def test_outside_a_daemon_stays(world: World) -> None:
+    plainly(world, "daemon.py")
+    assert [process.arguments for process in world.processes()] == ["kworker/0:1 60"]
+
+
+def test_a_daemon_goes_with_the_script(level: str, agent: Agent) -> None:
+    seen = agent.run("daemon.py", level=level)
+    assert ended(seen) == ("exited", 0)
+    assert seen.killed >= 1
+    assert_nothing_left(agent)
+
+
+def last_pid(world: World) -> int:
+    return int(world.path("/proc/loadavg").read_text().split()[-1])
+
+
+def test_outside_a_chain_goes_on(world: World) -> None:
+    plainly(world, "fork_chain.py")
+    before = last_pid(world)
+    deadline = time.monotonic() + SOON_S
+    while last_pid(world) < before + 100:
+        assert time.monotonic() < deadline
+
+
+def test_a_chain_goes_with_the_script(level: str, agent: Agent) -> None:
+    seen = agent.run("fork_chain.py", level=level)
+    assert ended(seen) == ("exited", 0)
+    assert_nothing_left(agent)
+
+
+def test_the_dead_are_collected(level: str, agent: Agent) -> None:
+    """A second script of the same cell number would find no process left if they were not."""
+    for _ in range(3):
+        seen = agent.run("zombies.py", level=level)
+        assert ended(seen) == ("exited", 0)
+        assert 10 < int(seen.results["children"]) < 64
+    assert_nothing_left(agent)
+
+
+# --- those who play with their output ---
+
+
+def outside_streams(world: World, name: str) -> tuple[bool, bool]:
+    """Whether the main process was at its end a second later, and whether its output was."""
+    script = Path(__file__).parent / "corpus" / name
+    with world.start(["sh", str(script)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            main_ended = bool(select.select([pidfd], [], [], 0.2)[0])
+            output_ended = False
+            deadline = time.monotonic() + 0.2
+            while not output_ended and (left := deadline - time.monotonic()) > 0:
+                if select.select([process.stdout], [], [], left)[0]:
+                    output_ended = process.stdout.read(1 << 16) == b""
+        finally:
+            os.close(pidfd)
+            process.kill()
+            process.stdout.close()
+        return main_ended, output_ended
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("held_stdout.sh", (True, False)),
+        ("writing_children.sh", (True, False)),
+        ("closed_stdout.sh", (False, True)),
+    ],
+)
+def test_outside_the_end_of_the_output_is_not_the_end(name: str, expected: tuple[bool, bool], world: World) -> None:
+    assert outside_streams(world, name) == expected
+
+
+@pytest.mark.parametrize("name", ["held_stdout.sh", "closed_stdout.sh", "writing_children.sh"])
+def test_the_end_of_the_main_process_is_the_end(name: str, level: str, agent: Agent) -> None:
+    seen = agent.run(name, level=level)
+    assert seen.kind in ("exited", "output_limit")
+    assert (seen.exit_code, seen.uncertain) == (3, False)
+    assert seen.wall_s < SOON_S
+    if name == "closed_stdout.sh":
+        assert seen.wall_s >= 0.3
+    else:
+        assert seen.stdout.startswith(("over\n", "first\n", "more\n"))
+        assert seen.killed >= 1
+    assert_nothing_left(agent)
+
+
+def test_a_name_in_the_middle_of_nothing_eventually_fails() -> None:
+    """The rig's own promise: what does not become so is an error."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(AssertionError):
+        patch.setattr("tests.hostile.cell_rig.SETTLE_S", 0.05)
+        eventually(lambda: 1, 2)

@@ -1,0 +1,56 @@
+"""Probes the host with spawners that leave out one step each: a process of its own, to be run in a world (``cell_rig``).
+
+Arguments: names of steps; an empty one leaves out nothing. One line of JSON for each on standard output, in that order,
+after a first one with the names of the steps that a whole spawner carries out at each level.
+"""
+
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+import trio
+
+from lattice_agent.exec.explain import explain_steps
+from lattice_agent.exec.library import plan_for
+from lattice_agent.exec.plan import Profile
+from lattice_agent.exec.probe import PROBED, HostProbe, probe_host
+from lattice_agent.exec.runner import open_runner
+from tests.hostile.cell_agent import start_spawner_without
+
+PROBE_S = 40
+SOME_GROUPS = [4, 27]
+"""An agent that is root has supplementary groups, so that it shows whether they are taken from scripts."""
+
+
+async def probe(step: str) -> HostProbe:
+    with trio.fail_after(PROBE_S):
+        async with open_runner(start_spawner_without([step])) as runner:
+            return await probe_host(runner, thorough=True)
+
+
+def tell(step: str, seen: HostProbe) -> dict[str, Any]:
+    levels = {
+        level.value: {
+            "reached": result.reached,
+            "because": result.because,
+            "lacks": {lack.protection.name: lack.seen for lack in result.lacks},
+        }
+        for level, result in seen.results.items()
+    }
+    return {"step": step, "levels": levels}
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.CRITICAL)
+    if os.geteuid() == 0:
+        os.setgroups(SOME_GROUPS)
+    plans = {level.value: plan_for(":", Profile(level)) for level in PROBED}
+    print(json.dumps({level: [step.name for step in explain_steps(plan)] for level, plan in plans.items()}), flush=True)
+    for step in sys.argv[1:]:
+        print(json.dumps(tell(step, trio.run(probe, step))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
