@@ -1,7 +1,7 @@
 """Shows the whole way once: a control plane and an agent on loopback, seven scripts, facts, a usage snapshot.
 
 Uses only the two commands, as an operator would. Everything lives in one temporary directory and ends with this
-program. As root, the agent runs under the account ``nobody``: a root agent would refuse to run scripts.
+program. Scripts run at the highest level that this host reaches for whoever starts the demonstration.
 """
 
 import json
@@ -70,8 +70,8 @@ def demonstrate(place: Path) -> None:
         control("profile", "set", NODE)
         for user in ("alice", "bob"):
             control("user", "add", user)
-        with agent(place, control.url, token) as account:
-            say(f"control plane at {control.url}, agent {NODE} runs as {account}")
+        with agent(place, control.url, token):
+            say(f"control plane at {control.url}, agent {NODE} runs as {pwd.getpwuid(os.geteuid()).pw_name}")
             run_examples(control)
             show_node(control)
             show_usage(control, place)
@@ -114,41 +114,36 @@ def control_plane(place: Path) -> Iterator[Control]:
 
 
 @contextmanager
-def agent(place: Path, url: str, token: str) -> Iterator[str]:
+def agent(place: Path, url: str, token: str) -> Iterator[None]:
     home = place / "agent"
     home.mkdir()
     (home / "token").touch(mode=0o600)
     (home / "token").write_text(token)
     write_usage(home, alice=1_000_000, bob=250_000)
-    prefix, account, flags = unprivileged()
-    if account == "nobody":
-        nobody = pwd.getpwnam("nobody")
-        for path in (home, *home.iterdir()):
-            os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    command = [*prefix, BIN / "lattice-agent", "-server", url, "-node-id", NODE, "--token-file", home / "token"]
-    command += ["-allow-exec=true", *flags, "--state-dir", home / "state", "--slots", "4", "-interval", "1s"]
+    command = [BIN / "lattice-agent", "-server", url, "-node-id", NODE, "--token-file", home / "token"]
+    command += ["-allow-exec=true", *level_flags(), "--state-dir", home / "state", "--slots", "4", "-interval", "1s"]
     command += ["-proxy-usage-file", home / "usage.json"]
     with running(command, place / "agent.log"):
-        yield account
+        yield
 
 
-def unprivileged() -> tuple[list[str | Path], str, list[str]]:
-    """What to put before the agent's command so that it is not root; the account; the flags that go with it."""
-    if os.geteuid() != 0:
-        return [], pwd.getpwuid(os.geteuid()).pw_name, []
-    nobody = pwd.getpwnam("nobody")
-    switch: list[str | Path] = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
-    needed = [ROOT / ".venv", ROOT / "lattice_agent", Path(sys.base_prefix)]
-    # Where the checkout lies below a directory that only root may enter, it is made reachable in a mount namespace.
-    namespace = ["unshare", "--mount", "--propagation", "private", sys.executable, ROOT / "tools" / "reachable.py"]
-    for prefix in (switch, [*namespace, *needed, "--", *switch]):
-        # Twice, because setpriv still has root's rights for the first exec, and the agent restarts itself.
-        again = "import os, sys; os.execv(sys.executable, [sys.executable, '-c', 'import lattice_agent.app'])"
-        probe = subprocess.run([*prefix, BIN / "python", "-c", again], cwd="/", capture_output=True, check=False)
-        if probe.returncode == 0:
-            return prefix, "nobody", []
-    say("this checkout cannot be read by another account: the agent runs as root, with -allow-root-exec")
-    return [], "root", ["-allow-root-exec=true"]
+def level_flags() -> list[str]:
+    """The flags that let tasks run at the highest level this host reaches; said, if that is not ``strict``."""
+    done = subprocess.run(
+        [BIN / "lattice-agent", "doctor", "--json"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        raise DemoError(f"lattice-agent doctor: {done.stderr.decode(errors='replace').strip()}") from None
+    highest = found["highest"]
+    if highest == "strict":
+        return []
+    why = "; ".join(f"{level['level']}: {level['because']}" for level in found["levels"] if level["because"])
+    say(f"this host reaches only level {highest} ({why}); lattice-agent doctor tells more")
+    if highest == "host" and os.geteuid() == 0:
+        return ["-allow-root-exec=true"]
+    return ["--min-level", highest]
 
 
 @contextmanager

@@ -66,8 +66,10 @@ class CellTask:
         record = self.cell.record() if self.empty else None
         if record is not None and (failure := self.cell.start_failure()):
             return failed_to_start(self.plan.level, f"exec {self.plan.interpreter_path}: {failure}")
-        if cause is None and record is None:
-            cause = Cause.MEMORY if memory_hit else Cause.CELL_KILLED
+        if memory_hit:
+            cause = Cause.MEMORY
+        elif cause is None and record is None:
+            cause = Cause.CELL_KILLED
         return judge(
             self.plan.level,
             self.plan.limits,

@@ -183,7 +183,7 @@ def judge(
             stdout=stdout,
             stderr=stderr,
             sweeping=sweeping,
-            message=_message_unseen(kind, cause, limits),
+            message=_message(kind, cause, limits),
         )
     number = os.WTERMSIG(usage.status) if os.WIFSIGNALED(usage.status) else None
     kind = _kind(cause, number, cut=bool(stdout.dropped or stderr.dropped))
@@ -200,7 +200,7 @@ def judge(
         stdout=stdout,
         stderr=stderr,
         sweeping=sweeping,
-        message=str(cause) if kind is Kind.INTERRUPTED else "",
+        message=_message(kind, cause, limits),
     )
 
 
@@ -220,7 +220,7 @@ def signal_text(number: int) -> str:
     return SIGNAL_TEXTS.get(number, f"signal {number}")
 
 
-def _message_unseen(kind: Kind, cause: Cause | None, limits: Limits) -> str:
+def _message(kind: Kind, cause: Cause | None, limits: Limits) -> str:
     match kind:
         case Kind.INTERRUPTED:
             return str(cause or Cause.SUPERVISOR_GONE)

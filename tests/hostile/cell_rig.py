@@ -181,6 +181,7 @@ class Process:
     state: str
     pid_namespace: str
     uid: int
+    threads: int
 
     @classmethod
     def look(cls, entry: Path) -> Self:
@@ -193,6 +194,7 @@ class Process:
             status["State"][0],
             os.readlink(entry / "ns/pid") if status["State"][0] not in "ZX" else "",
             int(status["Uid"].split()[0]),
+            int(status.get("Threads", 1)),
         )
 
 

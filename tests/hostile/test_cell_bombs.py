@@ -16,12 +16,16 @@ from tests.hostile.cell_rig import (
     AGENTS,
     CORPUS,
     MIB,
+    OUTSIDE_LIMITS,
+    PYTHON,
     Agent,
     Seen,
     World,
     an_agent,
     assert_nothing_left,
+    eventually,
     plainly,
+    script,
 )
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
@@ -82,9 +86,18 @@ def test_processes_and_threads_have_a_limit(name: str, what: str, level: str, ag
 
 @pytest.mark.parametrize("name", ["fork_bomb.sh", "thread_bomb.py"])
 def test_outside_it_grows_beyond_the_limit(name: str, world: World) -> None:
-    plainly(world, name, uid=SOMEBODY, limits={resource.RLIMIT_NPROC: 300}, timeout_s=0.7)
-    tasks = sum(len(list(world.path(f"/proc/{process.pid}/task").iterdir())) for process in world.processes())
-    assert tasks > PROCESSES or name == "thread_bomb.py"
+    argv = ["sh" if name.endswith(".sh") else PYTHON, "-c", script(name)]
+    limits = {**OUTSIDE_LIMITS, resource.RLIMIT_NPROC: 300}
+    with world.start(argv, uid=SOMEBODY, limits=limits, stderr=subprocess.DEVNULL) as bomb:
+        try:
+            eventually(lambda: tasks_in(world) > PROCESSES, True)
+        finally:
+            bomb.kill()
+
+
+def tasks_in(world: World) -> int:
+    """Threads of all processes."""
+    return sum(process.threads for process in world.processes())
 
 
 @pytest.mark.parametrize("name", ["fork_bomb.sh", "thread_bomb.py"])
@@ -112,7 +125,7 @@ def test_processor_time_has_a_limit(level: str, agent: Agent) -> None:
     burn, burn_on = [agent.outcome(number) for number in burning]
     assert (burn.kind, burn.signal, burn.clock, burn.stdout) == ("signalled", signal.SIGXCPU, "cpu", "")
     assert (burn_on.kind, burn_on.signal, burn_on.clock, burn_on.stdout) == ("signalled", signal.SIGKILL, "cpu", "")
-    assert 0.9 <= burn.cpu_s < 1.5 < burn_on.cpu_s < 2.4
+    assert 0.5 < burn.cpu_s < 1.4 < burn_on.cpu_s < 2.4
     assert_nothing_left(agent)
 
 

@@ -402,7 +402,8 @@ def test_kill_ends_everything_in_a_group_and_nothing_else(
             cell.kill()
             wait_unpopulated(Path(cell.path))
             assert not cell.read().populated
-            assert shell.wait() == (0 if script == CHAIN else -signal.SIGKILL)
+            # The first link of the chain may be past its end already.
+            assert shell.wait() in {-signal.SIGKILL, 0 if script == CHAIN else -signal.SIGKILL}
             assert bystander.poll() is None
             assert cell.remove()
         assert groups.close()
