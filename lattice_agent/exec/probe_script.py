@@ -188,7 +188,7 @@ class Facts:
 
     def one(self, key: str) -> str:
         """The value of a key that comes once; empty if it is not there."""
-        return self._values.get(key, [""])[0].strip()
+        return next(iter(self.all(key)), "").strip()
 
     def named(self, key: str) -> dict[str, str]:
         """The values of a key whose lines are ``name: value`` (as /proc/self/status) or ``name value``."""
