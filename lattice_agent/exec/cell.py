@@ -122,8 +122,9 @@ def _through_user_namespace(build: Build, report: socket.socket) -> None:
 class Template:
     """A template, made by a child of its own (template). Ready after ``finish``; until then ``fileno`` tells when."""
 
-    def __init__(self, plan: Blueprint, inside: tuple[int, int] | None) -> None:
-        """``inside``: for an unprivileged spawner, the user and group id that its own ones are called inside."""
+    def __init__(self, plan: Blueprint, script_ids: range, inside: tuple[int, int] | None) -> None:
+        """``script_ids``: those that scripts may have. ``inside``: for an unprivileged spawner, what its own user and
+        group id are called inside."""
         self.plan = plan
         self.mount_namespace = self.user_namespace = -1
         ours, theirs = seqpacket.pair()
@@ -131,7 +132,7 @@ class Template:
         outside = (os.geteuid(), os.getegid())
         self.pid, pidfd = namespaces.clone(namespaces.NEWUSER if inside else 0)
         if self.pid == 0:
-            _make_template(plan, inside, outside, theirs)
+            _make_template(plan, script_ids, inside, outside, theirs)
         os.close(pidfd)
         theirs.close()
 
@@ -166,7 +167,11 @@ class Template:
 
 
 def _make_template(
-    plan: Blueprint, inside: tuple[int, int] | None, outside: tuple[int, int], report: socket.socket
+    plan: Blueprint,
+    script_ids: range,
+    inside: tuple[int, int] | None,
+    outside: tuple[int, int],
+    report: socket.socket,
 ) -> None:
     try:
         report_fd = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, FREE_FD)
@@ -176,7 +181,7 @@ def _make_template(
         prctl.set_dumpable(1)
         if inside:
             namespaces.map_single_ids(inside, outside)
-        stage = template.Stage(plan, user_namespace=inside is not None)
+        stage = template.Stage(plan, script_ids, user_namespace=inside is not None)
         # After the root is sealed there is no /proc to open these from.
         carry_out(template.TEMPLATE_STEPS[:1], stage)
         held = [os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)]

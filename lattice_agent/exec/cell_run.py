@@ -9,7 +9,7 @@ Each wait has a bound, which leads one step further down:
 
 import trio
 
-from lattice_agent.errors import SandboxError
+from lattice_agent.errors import SandboxError, SpawnerGoneError
 from lattice_agent.exec.cell_ends import use_request
 from lattice_agent.exec.cell_pool import CellPool
 from lattice_agent.exec.cell_task import GONE_S, KILL_S, CellTask
@@ -34,13 +34,11 @@ class CellRun:
         started = trio.current_time()
         try:
             self._task.dispatch()
-            # After the dispatch, to wake the launcher first; nothing holds the agent up between the two but the
-            # scheduler, and if it dies so does the cell.
-            await self._link.send(use_request(self._number, plan.limits), [])
         except (SandboxError, OSError) as error:
             with trio.CancelScope(shield=True):
                 await self._kill()
             return failed_to_start(plan.level, str(error))
+        await self._put_limits_in_force()
         cause = await self._until_end()
         wall_s = trio.current_time() - started
         if self._task.needs_word(wall_s):
@@ -54,6 +52,15 @@ class CellRun:
             self._link.post(KillCell(self._number))
         self._pool.over(self._task.cell)
         self._task.close()
+
+    async def _put_limits_in_force(self) -> None:
+        """After the dispatch, to wake the launcher first: nothing holds the agent up between the two but the scheduler,
+        and if it dies so does the cell. A cell whose spawner cannot be told is ended."""
+        with trio.CancelScope(shield=True):
+            try:
+                await self._link.send(use_request(self._number, self._task.plan.limits), [])
+            except SpawnerGoneError:
+                await self._kill()
 
     async def _until_end(self) -> Cause | None:
         """Until the cell is empty; why we ended it, if it did not end by itself."""

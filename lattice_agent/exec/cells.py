@@ -219,14 +219,21 @@ class Cells:
         entry = self._in_state(message.cell, READY)
         if entry is not None:
             entry.state = IN_USE
-            if entry.group is not None:
-                entry.group.limit(
-                    message.memory_bytes if self._controls("memory") else None,
-                    message.processes + INIT if self._controls("pids") else None,
-                    message.cpu_percent or None if self._controls("cpu") else None,
-                )
-            if not self._controls("memory"):
-                entry.memory_limit = message.memory_bytes
+            try:
+                self._limit(entry, message)
+            except OSError:
+                self._kill(entry)  # no task runs without its limits
+                raise
+
+    def _limit(self, entry: Cell, message: UseCell) -> None:
+        if entry.group is not None:
+            entry.group.limit(
+                message.memory_bytes if self._controls("memory") else None,
+                message.processes + INIT if self._controls("pids") else None,
+                message.cpu_percent or None if self._controls("cpu") else None,
+            )
+        if not self._controls("memory"):
+            entry.memory_limit = message.memory_bytes
 
     def terminate(self, message: Message, _passed: list[int]) -> None:
         """SIGTERM to the script and all it started: the init passes it on."""
@@ -241,9 +248,6 @@ class Cells:
         entry = self._cells.get(message.cell)
         if entry is None:
             self._tell(CellGone(message.cell, 0, 0), [])
-        elif entry.state == WAITING:
-            self._forget(entry)
-            self._tell(CellGone(entry.number, 0, 0), [])
         else:
             self._kill(entry)
 
@@ -313,7 +317,11 @@ class Cells:
         if template is None:
             if len(self._templates) >= TEMPLATES_MOST:
                 self._drop_template(next(iter(self._templates)))
-            template = cell.Template(plan, None if self._root else (INSIDE_ID, INSIDE_ID))
+            if self._root:
+                ids = range(self._first_id, self._first_id + 2 * CELLS_MOST, 2)
+                template = cell.Template(plan, ids, None)
+            else:
+                template = cell.Template(plan, range(INSIDE_ID, INSIDE_ID + 1), (INSIDE_ID, INSIDE_ID))
             self._helpers.add(template.pid)
             self._poll.register(template.fileno(), select.POLLIN)
         self._templates[plan.key] = template  # the most recently used is last
@@ -371,6 +379,8 @@ class Cells:
         entry.socket.close()
         entry.socket = None
         if entry.state != BUILDING:
+            if not entry.pid:
+                self._gone(entry)  # killed before its maker was born
             return
         if failure or len(entry.handed) != cell.HANDED_OVER:
             self._failed(entry, failure or "its maker died")
@@ -399,6 +409,9 @@ class Cells:
 
     def _kill(self, entry: Cell) -> None:
         """Half-built and at the namespaced levels SIGKILL takes everything along; else the init has to do it."""
+        if entry.state == WAITING:
+            self._gone(entry)
+            return
         tree_is_its_own = entry.plan.namespaces or entry.state == BUILDING
         entry.state = ENDING
         if entry.group is not None:

@@ -57,7 +57,7 @@ def explain_steps(plan: Plan) -> tuple[ExplainedStep, ...]:
     root = os.geteuid() == 0
     steps: list[ExplainedStep] = []
     if blueprint.namespaces:
-        stage = template.Stage(blueprint, user_namespace=not root)
+        stage = template.Stage(blueprint, range(0), user_namespace=not root)
         steps += [_explained(step, stage, once=True) for step in template.TEMPLATE_STEPS]
     build = _build(plan.profile, blueprint, root=root)
     return (*steps, *(_explained(step, build, once=False) for step in steps_for(build)))

@@ -149,8 +149,8 @@ class Spawner:
         except (seqpacket.CutMessageError, RefusedMessageError) as error:
             self._tell(Refused(run, str(error).encode()[:_REASON_BYTES]))
         except OSError as error:
-            # fork failed (EAGAIN, ENOMEM), or there is no descriptor left.
-            self._tell(Refused(run, f"cannot start a supervisor: {error.strerror}".encode()))
+            # fork failed (EAGAIN, ENOMEM), there is no descriptor left, or a limit could not be set.
+            self._tell(Refused(run, f"cannot be carried out: {error.strerror}".encode()))
         finally:
             # Also those of a Run that was carried out: the supervisor has its own copies now.
             seqpacket.close_all(passed)

@@ -51,8 +51,10 @@ DIRECTORY_MODE = 0o755
 class Stage:
     """A template in the making."""
 
-    def __init__(self, plan: Blueprint, *, user_namespace: bool) -> None:
+    def __init__(self, plan: Blueprint, script_ids: range, *, user_namespace: bool) -> None:
         self.plan = plan
+        self.script_ids = script_ids
+        """User and group ids that scripts of this template may have: they get a name."""
         self.user_namespace = user_namespace
         self.sources: dict[str, int] = {}
         """Path inside to a descriptor (O_PATH) of what will be there."""
@@ -71,7 +73,7 @@ def open_sources(stage: Stage) -> None:
     for name in ETC_DIRECTORIES:
         _collect(stage, f"/etc/{name}")
     stage.files += [(f"/etc/{name}", data) for name in ETC_FILES if (data := _read(f"/etc/{name}")) is not None]
-    stage.files += [("/etc/passwd", PASSWD), ("/etc/group", GROUP), ("/etc/hosts", _hosts(stage))]
+    stage.files += [*_names_of_ids(stage.script_ids), ("/etc/hosts", _hosts(stage))]
     if stage.user_namespace:
         for name in DEVICES:
             stage.sources[f"/dev/{name}"] = _open(f"/dev/{name}")
@@ -81,6 +83,13 @@ def open_sources(stage: Stage) -> None:
     if stage.user_namespace:
         # The kernel lets a user namespace mount a proc only where a whole one is already in sight.
         stage.sources["/proc"] = _open("/proc")
+
+
+def _names_of_ids(script_ids: range) -> list[tuple[str, bytes]]:
+    """passwd and group: programs ask who they are, and some end when nobody can tell them."""
+    users = [f"script{uid}:x:{uid}:{uid}:script:{blueprint.WORK}:/bin/sh\n" for uid in script_ids]
+    groups = [f"script{gid}:x:{gid}:\n" for gid in script_ids]
+    return [("/etc/passwd", PASSWD + "".join(users).encode()), ("/etc/group", GROUP + "".join(groups).encode())]
 
 
 def _hosts(stage: Stage) -> bytes:

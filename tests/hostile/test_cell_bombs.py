@@ -87,7 +87,7 @@ def test_processes_and_threads_have_a_limit(name: str, what: str, level: str, ag
 @pytest.mark.parametrize("name", ["fork_bomb.py", "thread_bomb.py"])
 def test_outside_it_grows_beyond_the_limit(name: str, world: World) -> None:
     argv = [PYTHON, "-c", script(name)]
-    limits = {**OUTSIDE_LIMITS, resource.RLIMIT_NPROC: 300}
+    limits = {**OUTSIDE_LIMITS, resource.RLIMIT_NPROC: 100}
     with world.start(argv, uid=SOMEBODY, limits=limits, stderr=subprocess.DEVNULL) as bomb:
         try:
             eventually(lambda: tasks_in(world) > PROCESSES, True)

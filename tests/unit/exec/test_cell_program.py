@@ -11,34 +11,20 @@ import select
 import signal
 import socket
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
+import prctl
 import pytest
 
 from lattice_agent.exec.dispatch import MESSAGE_MOST, CellRecord, decode_record, encode_task
+from lattice_agent.exec.kernel import descriptors, mounts, namespaces
 from tests.hostile.rig import OUTER_LIMIT_S
 from tests.rigs.cells import descriptors_of, status_of
 
 pytestmark = pytest.mark.needs_root
 
 PROGRAM = Path(__file__).parents[3] / "lattice_agent/exec/native/cell"
-ENTER = """
-import os, sys
-program, *words = sys.argv[1:]
-numbers = [int(word) for word in words[:6]]
-held = [os.dup(number) for number in numbers]
-high = [__import__("fcntl").fcntl(fd, 0, 20) for fd in held]  # F_DUPFD: out of the way of 0 to 5
-for number, fd in enumerate(high):
-    os.dup2(fd, number)
-assert os.getpid() == 1
-os.closerange(6, 100)
-os.execve(program, [program, *words[6:]], {"LEFT": "over"})
-"""
-"""Puts six descriptors at 0 to 5, as the maker of a cell does, and becomes the program."""
 NOT_STARTED = 126
 PATH = b"PATH=/usr/bin:/bin"
 
@@ -49,35 +35,38 @@ class Program:
     def __init__(self, arguments: Sequence[str] = ("0", "0", "0", "0", "0"), ruleset: int | None = None) -> None:
         self.task, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.task.settimeout(OUTER_LIMIT_S)
-        pipes = [os.pipe() for _ in range(3)]
-        (self.stdout, out), (self.stderr, err), (self.status, status) = pipes
-        null = os.open(os.devnull, os.O_RDONLY)
-        passed = [null, out, err, theirs.fileno(), status, null if ruleset is None else ruleset]
-        words = [os.fspath(PROGRAM), *map(str, passed), *arguments]
-        self._holder = subprocess.Popen(
-            [
-                *("unshare", "--pid", "--mount-proc", "--fork", "--kill-child", sys.executable, "-I", "-S", "-c"),
-                *(ENTER, *words),
-            ],
-            pass_fds=sorted(set(passed)),
-        )
-        theirs.close()
-        for fd in (null, out, err, status):
+        (self.stdout, out), (self.stderr, err), (self.status, status), (told, tell) = [os.pipe() for _ in range(4)]
+        self._holder = os.fork()
+        if self._holder == 0:
+            null = os.open(os.devnull, os.O_RDONLY)
+            kept = [null, out, err, theirs.fileno(), status] + ([] if ruleset is None else [ruleset])
+            _hold(kept, tell, arguments)
+        for fd in (out, err, status, tell):
             os.close(fd)
+        theirs.close()
+        with open(told, "rb") as pipe:
+            self.init = int(pipe.read())
+        self._held = True
 
     def close(self) -> None:
         """End everything."""
         self.task.close()
-        self._holder.kill()
-        self._holder.wait()
+        self.wait(kill=True)
         for fd in (self.stdout, self.stderr, self.status):
             os.close(fd)
 
-    @property
-    def init(self) -> int:
-        """Process id of the first process, once the program runs."""
-        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text().split()
-        return int(children[0])
+    def wait(self, *, kill: bool = False) -> None:
+        """Until its first process, and with it the namespace, is gone."""
+        if not self._held:
+            return
+        if kill:
+            os.kill(self._holder, signal.SIGKILL)
+        pidfd = os.pidfd_open(self._holder)
+        ended = select.select([pidfd], [], [], OUTER_LIMIT_S)[0]
+        os.close(pidfd)
+        assert ended
+        os.waitpid(self._holder, 0)
+        self._held = False
 
     def run(
         self, *argv: bytes | str, environment: Sequence[bytes] = (PATH,), limits: Sequence[tuple[int, ...]] = ()
@@ -107,7 +96,7 @@ class Program:
     def record(self) -> CellRecord | None:
         """What it leaves at its end; waits for that."""
         data = _read_all(self.status)
-        self._holder.wait(OUTER_LIMIT_S)
+        self.wait()
         return decode_record(data)
 
     def answer(self) -> int:
@@ -125,6 +114,35 @@ class Program:
         record = self.record()
         assert record is not None
         return os.waitstatus_to_exitcode(record.status)
+
+
+def _hold(kept: list[int], tell: int, arguments: Sequence[str]) -> None:
+    """The life of the fork that holds the namespace; it ends when the program does, and the other way round."""
+    try:
+        prctl.set_pdeathsig(signal.SIGKILL)
+        namespaces.unshare(namespaces.NEWPID | namespaces.NEWNS)
+        mounts.make_private()
+        pid = os.fork()
+        if pid == 0:
+            _become_the_program(kept, arguments)
+        os.write(tell, str(pid).encode())
+        os.closerange(3, 4096)
+        os.dup2(0, 1)
+        os.waitpid(pid, 0)
+    finally:
+        os._exit(0)
+
+
+def _become_the_program(kept: list[int], arguments: Sequence[str]) -> None:
+    try:
+        prctl.set_pdeathsig(signal.SIGKILL)
+        mounts.mount("proc", "/proc", mounts.NOSUID)
+        assert os.getpid() == 1
+        descriptors.place(tuple(kept))
+        os.closerange(len(kept), 4096)
+        os.execve(PROGRAM, ["lattice-cell", *arguments], {"LEFT": "over"})
+    finally:
+        os._exit(99)
 
 
 def _read_all(fd: int) -> bytes:
@@ -145,15 +163,11 @@ def program() -> Iterator[Program]:
 
 
 def test_arguments_and_environment_are_exactly_those_that_were_sent(program: Program) -> None:
-    argv = [b"/usr/bin/python3", b"-c", b"import os, sys; print(sys.argv[1:], sorted(os.environb.items()))"]
     odd = [b"", b"two words", b"\xff\xfe\n", b"-"]
-    environment = [b"A=b", b"EMPTY=", b"ODD=\xff=\n"]
-    program.run(*argv, *odd, environment=environment)
-    said = program.output().decode()
-    assert (
-        said == "['', 'two words', '\\udcff\\udcfe\\n', '-'] [(b'A', b'b'), (b'EMPTY', b''), (b'ODD', b'\\xff=\\n')]\n"
-    )
-    assert program.code() == 0
+    environment = [b"A=b", b"EMPTY=", b"ODD=\xff=\n", b"A=again"]
+    show = [b"/usr/bin/head", b"-c", b"9999", b"-q", b"/proc/self/cmdline", b"/proc/self/environ"]
+    program.run(*show, *odd, environment=environment)
+    assert program.output().split(b"\0") == [*show, *odd, *environment, b""]
 
 
 def test_no_variable_at_all(program: Program) -> None:
@@ -324,9 +338,9 @@ def test_who_waits_holds_what_it_needs_and_nothing_else(program: Program) -> Non
     program.shell("echo; exec sleep 60")
     program.line()
     init = program.init
-    assert set(descriptors_of(init)) == {4, 5}  # the status pipe; 5 is the ruleset's place, and there was none
+    assert set(descriptors_of(init)) == {0, 1, 2, 4}  # the pipes end with the cell, not with the script
     [script] = Path(f"/proc/{init}/task/{init}/children").read_text().split()
-    assert set(descriptors_of(int(script))) == {0, 1, 2, 5}
+    assert set(descriptors_of(int(script))) == {0, 1, 2}
 
 
 def test_standard_error_is_apart(program: Program) -> None:
@@ -388,13 +402,9 @@ def test_whoever_waits_can_be_told_to_end_before_a_task_too(program: Program) ->
 
 
 def _until_waiting(program: Program) -> None:
-    """Until the launcher waits: the init has its handlers then, or nearly. Looks, because /proc sends no events."""
-    while True:
-        with suppress(FileNotFoundError, IndexError, ValueError):
-            init = program.init
-            caught = int(status_of(init)["SigCgt"], 16)
-            if caught & 1 << (signal.SIGUSR2 - 1):
-                return
+    """Until the init has its handlers; the launcher is there by then. Looks, because /proc sends no events."""
+    while not int(status_of(program.init)["SigCgt"], 16) & 1 << (signal.SIGUSR2 - 1):
+        assert select.select([program.status], [], [], 0.001)[0] == []
 
 
 def test_what_the_main_process_leaves_is_killed_and_counted(program: Program) -> None:
@@ -438,9 +448,9 @@ def test_a_held_pipe_does_not_delay_the_record(program: Program) -> None:
 
 
 def test_a_mask_or_an_ignored_signal_of_who_waits_does_not_reach_the_script(program: Program) -> None:
-    program.shell("grep -E '^Sig(Blk|Cgt|Ign)' /proc/self/status")
-    said = dict(line.split(b":\t") for line in program.output().splitlines())
-    assert said[b"SigBlk"] == said[b"SigCgt"] == b"0" * 16
+    program.shell("exec cat /proc/self/status")
+    said = dict(line.split(b":\t", 1) for line in program.output().splitlines())
+    assert said[b"SigBlk"] == said[b"SigCgt"] == said[b"ShdPnd"] == b"0" * 16
 
 
 def test_both_cannot_be_looked_into(program: Program) -> None:
