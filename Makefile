@@ -30,6 +30,7 @@ format:           ## let ruff put the code into its form
 bench: setup      ## the figures of the README, measured here
 	@$(PY) bench/latency.py
 	@$(PY) bench/footprint.py
+	@$(PY) bench/sandbox.py
 
 clean:            ## remove what the other targets made
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis *.egg-info build dist

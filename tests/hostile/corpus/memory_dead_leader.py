@@ -1,4 +1,4 @@
-"""Fill memory from a thread, after the main thread has ended: /proc/<pid>/statm then reads zero."""
+"""Fill memory from a thread after the main thread has ended: what /proc tells of the process then is zero."""
 
 import ctypes
 import os
@@ -10,9 +10,9 @@ SYS_EXIT = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
 
 def fill():
     time.sleep(0.1)
-    held = [bytearray(b"x" * (1 << 20)) for _ in range(400)]
-    time.sleep(0.5)
-    os._exit(len(held) and 0)
+    held = [b"x" * (1 << 20) for _ in range(400)]
+    time.sleep(0.3)
+    os._exit(not held)
 
 
 threading.Thread(target=fill).start()

@@ -10,7 +10,7 @@ import platform
 import time
 
 GOAL = 400 << 20
-PAGES_EACH = 64
+PAGES_EACH = 256
 
 CODE = bytes.fromhex(
     "49 89 fc"  # mov r12, rdi        the memory

@@ -6,6 +6,6 @@ import time
 for _ in range(40):
     if os.fork() == 0:
         held = b"x" * (10 << 20)
-        time.sleep(1.5)
+        time.sleep(1)
         os._exit(0)
-time.sleep(1)
+time.sleep(0.7)

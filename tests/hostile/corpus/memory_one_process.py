@@ -2,5 +2,5 @@
 
 import time
 
-held = [bytearray(b"x" * (1 << 20)) for _ in range(400)]
-time.sleep(0.5)
+held = [b"x" * (1 << 20) for _ in range(400)]
+time.sleep(0.3)

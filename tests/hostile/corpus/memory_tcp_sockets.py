@@ -1,32 +1,31 @@
-"""Fill the buffers of as many TCP connections to itself as there are descriptors, in many processes."""
+"""Fill the buffers of TCP connections to itself, in many processes at once."""
 
 import os
 import socket
 import time
 
+junk = b"x" * (1 << 16)
+
 
 def fill():
     held = []
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        while True:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(50):
             held.append(socket.create_connection(listener.getsockname()))
             held.append(listener.accept()[0])
-            for end in held[-2:]:
-                end.setblocking(False)
-                try:
-                    while True:
-                        end.send(b"x" * 65536)
-                except BlockingIOError:
-                    pass
-
-
-for _ in range(48):
-    if os.fork() == 0:
+    for end in held:
+        end.setblocking(False)
         try:
-            fill()
-        except OSError:
-            time.sleep(3)
-            os._exit(0)
+            while True:
+                end.send(junk)
+        except BlockingIOError:
+            pass
+    return held
+
+
+for _ in range(8):
+    if os.fork() == 0:
+        held = fill()
+        time.sleep(3)
+        os._exit(0)
 time.sleep(2)

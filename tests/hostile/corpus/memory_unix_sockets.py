@@ -1,23 +1,27 @@
-"""Fill the buffers of as many unix sockets as there are descriptors, in many processes."""
+"""Fill the buffers of unix sockets, which belong to no process, in many processes at once."""
 
 import os
 import socket
 import time
 
-for _ in range(48):
-    if os.fork() == 0:
-        held = []
+junk = b"x" * (1 << 16)
+
+
+def fill():
+    held = [end for _ in range(40) for end in socket.socketpair()]
+    for end in held:
+        end.setblocking(False)
         try:
             while True:
-                held.append(socket.socketpair())
-                for end in held[-1]:
-                    end.setblocking(False)
-                    try:
-                        while True:
-                            end.send(b"x" * 65536)
-                    except BlockingIOError:
-                        pass
-        except OSError:
-            time.sleep(3)
-            os._exit(0)
-time.sleep(2)
+                end.send(junk)
+        except BlockingIOError:
+            pass
+    return held
+
+
+for _ in range(28):
+    if os.fork() == 0:
+        held = fill()
+        time.sleep(2)
+        os._exit(0)
+time.sleep(1.5)
