@@ -198,6 +198,9 @@ class Process:
         )
 
 
+_PEAKS = ("memory.max_usage_in_bytes", "memory.kmem.tcp.max_usage_in_bytes")
+
+
 class MemoryGroup:
     """A group of the memory controller (cgroup v1), below our own: the outer limit, and the measure of what is used.
 
@@ -209,23 +212,21 @@ class MemoryGroup:
         parent = Path(f"/sys/fs/cgroup/memory{own.split(':', 2)[2]}")
         self._path = Path(tempfile.mkdtemp(prefix="lattice-test-", dir=parent))
         (self._path / "memory.limit_in_bytes").write_text(str(limit))
+        (self._path / "memory.kmem.tcp.limit_in_bytes").write_text(str(limit))  # not counted before it has a limit
 
     def join(self) -> None:
         (self._path / "cgroup.procs").write_text("0")
 
-    def now(self) -> int:
-        """Bytes in use, without what is only cached from disk."""
-        return int((self._path / "memory.usage_in_bytes").read_text())
-
     def peak(self) -> int:
         """The most that was in use since ``forget``."""
-        return int((self._path / "memory.max_usage_in_bytes").read_text())
+        return sum(int((self._path / name).read_text()) for name in _PEAKS)
 
     def forget(self) -> int:
         """Drop what is only cached and start to measure anew; the bytes in use now."""
         (self._path / "memory.force_empty").write_text("0")
-        (self._path / "memory.max_usage_in_bytes").write_text("0")
-        return self.now()
+        for name in _PEAKS:
+            (self._path / name).write_text("0")
+        return self.peak()
 
     def close(self) -> None:
         deadline = time.monotonic() + SETTLE_S

@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import tempfile
+import time
 import traceback
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -41,14 +42,15 @@ from lattice_agent.exec.requests import (
 )
 from lattice_agent.exec.runner import Runner, open_runner
 from lattice_agent.exec.step import Step
-from tests.hostile.rig import OUTER_LIMIT_S, ForkedProcess
+from tests.hostile.rig import OUTER_LIMIT_S, ForkedProcess, children_of
 
 NOBODY = 65534
 ECHO = 999_999
 """A number that no cell has: what is said about it comes after the answers to everything asked before."""
 WORK_BYTES, WORK_INODES = 8 << 20, 256
 PLAIN = DEFAULT_PROFILE
-_ANSWER_S = OUTER_LIMIT_S
+_ANSWER_S = 10.0
+"""No single answer takes this long, on a machine that is busy."""
 
 
 def limits(**changes: Any) -> Limits:
@@ -71,7 +73,7 @@ class CellLine:
     def __init__(self, process: SpawnerProcess) -> None:
         self.spawner = process
         self.spawner.socket.settimeout(_ANSWER_S)
-        self._numbers = count(1)
+        self._numbers = count(1000)  # below are those that tests choose
         self._cells: list[CellEnds] = []
 
     def close(self) -> None:
@@ -80,6 +82,21 @@ class CellLine:
             cell.close()
         self._cells.clear()
         self.spawner.close()
+
+    def forget(self) -> bool:
+        """Close every cell that was handed over; whether the spawner is then without cells."""
+
+        def empty() -> bool:
+            self.answers()  # also takes in what is still handed over
+            for cell in self._cells:
+                cell.close()
+            self._cells.clear()
+            return not children_of(self.spawner.pid)
+
+        with suppress(AssertionError):
+            settled(empty)
+            return True
+        return False
 
     def send(self, *messages: Message) -> None:
         """Ask for these things in this order."""
@@ -185,6 +202,14 @@ def ended(cell: CellEnds) -> None:
     assert select.select([cell.pidfd], [], [], _ANSWER_S)[0], "the cell lives on"
 
 
+def settled(look: Callable[[], object]) -> None:
+    """Until the look is true; fails after a while. Looks, because /proc sends no events."""
+    deadline = time.monotonic() + _ANSWER_S
+    while not look():
+        assert time.monotonic() < deadline, "it does not come to be"
+        time.sleep(0.002)
+
+
 # --- forked spawners: with patched steps, or another uid ---
 
 
@@ -242,10 +267,11 @@ class Hold:
         """Let everybody through, now and later."""
         self._released = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
 
-    def close(self) -> None:
-        """Give the descriptor back."""
+    def again(self) -> None:
+        """Hold whoever comes from now on."""
         if self._released >= 0:
             os.close(self._released)
+        self._released = -1
 
 
 @contextmanager
@@ -260,7 +286,7 @@ def a_hold() -> Iterator[Hold]:
         try:
             yield hold
         finally:
-            hold.close()
+            hold.again()
 
 
 # --- the trio side ---

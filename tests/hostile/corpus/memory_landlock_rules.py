@@ -7,8 +7,8 @@ import struct
 libc = ctypes.CDLL(None, use_errno=True)
 CREATE, ADD_RULE = 444, 445
 EXECUTE = 1
-FILES, RULESETS = 4000, 100
-ballast = b"x" * (220 << 20)
+FILES, RULESETS = 6000, 100
+ballast = b"x" * (225 << 20)
 
 
 def files():

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from contextlib import suppress
 
 junk = b"x" * (1 << 16)
 
@@ -14,6 +15,8 @@ def fill():
             held.append(socket.create_connection(listener.getsockname()))
             held.append(listener.accept()[0])
     for end in held:
+        with suppress(PermissionError):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
         end.setblocking(False)
         try:
             while True:
