@@ -75,6 +75,7 @@ def _answer(answer: Terms | Refusal, host: HostState) -> Told:
         "memory_bytes": None if profile is None else limits.memory_bytes,
         "processes": limits.processes,
         "processes_are_above_those_of_the_uid": level in host.shared_uid,
+        "cpu_percent": limits.cpu_percent,
         "file_bytes": limits.file_bytes,
         "data_bytes": limits.data_bytes,
     }
@@ -145,6 +146,8 @@ def _limits(limits: Mapping[str, Any]) -> Iterator[str]:
         yield f"memory {_bytes(limits['memory_bytes'])}"
     above = " above those of the uid" if limits["processes_are_above_those_of_the_uid"] else ""
     yield f"{limits['processes']} processes{above}"
+    if limits["cpu_percent"] is not None:
+        yield f"{limits['cpu_percent']} % of a processor where a cgroup controller is delegated"
     yield f"files {_bytes(limits['file_bytes'])}"
     yield f"data {_bytes(limits['data_bytes'])}"
 

@@ -30,6 +30,8 @@ class Bounds:
     memory_bytes: int | None = None
     """Of a whole cell; without effect at level host."""
     processes: int | None = None
+    cpu_percent: int | None = None
+    """Of one processor, for a whole cell; in force where a cgroup controller is delegated."""
     file_bytes: int | None = None
     data_bytes: int | None = None
 

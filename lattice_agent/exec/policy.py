@@ -249,6 +249,7 @@ def _limits(ask: Ask, level: Level, rule: ScriptRule | None, policy: LocalPolicy
         cpu_s=timeout_s + CPU_MARGIN_S,
         processes=processes + (host.uid_threads or 0) if level in host.shared_uid else processes,
         memory_bytes=bound(lambda table: table.memory_bytes, local_policy.MEMORY_BYTES),
+        cpu_percent=bound(lambda table: table.cpu_percent, 0) or None,
         file_bytes=bound(lambda table: table.file_bytes, local_policy.FILE_BYTES),
         data_bytes=bound(lambda table: table.data_bytes, local_policy.DATA_BYTES),
         # Under 8 GiB node can neither make a WebAssembly memory nor fetch (its HTTP parser is WebAssembly): it

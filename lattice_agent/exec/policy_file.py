@@ -40,6 +40,7 @@ _BOUNDS: Final[Mapping[str, Check]] = {
     "max_output_bytes": values.whole(1, local_policy.MAX_OUTPUT_BYTES),
     "memory_bytes": values.whole(16 * MIB, _MOST_BYTES),
     "processes": values.whole(1, 1_000_000),
+    "cpu_percent": values.whole(1, 100_000),
     "file_bytes": values.whole(0, _MOST_BYTES),
     "data_bytes": values.whole(16 * MIB, _MOST_BYTES),
 }
@@ -71,7 +72,7 @@ _LEVELS: Final[Mapping[str, Mapping[str, Check]]] = {
     Level.STRICT: _OWN_ROOT,
     Level.NETWORK: _OWN_ROOT,
     Level.LANDLOCK: {**_CELL, "network": values.switch},
-    Level.HOST: {key: check for key, check in _ANY_LEVEL.items() if key != "memory_bytes"},
+    Level.HOST: {key: check for key, check in _ANY_LEVEL.items() if key not in ("memory_bytes", "cpu_percent")},
 }
 """A key that would have no effect at a level is not one of its keys: it would look like a protection."""
 _INTERPRETER: Final[Mapping[str, Check]] = {"allowed": values.switch, "path": values.program, **_BOUNDS}

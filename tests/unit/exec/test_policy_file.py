@@ -28,6 +28,7 @@ ALL_BOUNDS = """
     max_output_bytes = 1000
     memory_bytes = 33554432
     processes = 32
+    cpu_percent = 150
     file_bytes = 1048576
     data_bytes = 268435456
 """
@@ -36,10 +37,11 @@ READ_BOUNDS = Bounds(
     max_output_bytes=1000,
     memory_bytes=32 * MIB,
     processes=32,
+    cpu_percent=150,
     file_bytes=1048576,
     data_bytes=268435456,
 )
-OF_HOST = "\n".join(line for line in ALL_BOUNDS.splitlines() if "memory" not in line)
+OF_HOST = "\n".join(line for line in ALL_BOUNDS.splitlines() if "memory" not in line and "cpu" not in line)
 
 
 def test_every_key_is_read() -> None:
@@ -109,7 +111,9 @@ def test_every_key_is_read() -> None:
             Level.NETWORK: LevelRule(work_bytes=2 * MIB),
             Level.LANDLOCK: LevelRule(network=True, read_only=("/srv/d",), bounds=Bounds(memory_bytes=16 * MIB)),
             Level.HOST: LevelRule(
-                allowed=False, environment=("NO_PROXY",), bounds=dataclasses.replace(READ_BOUNDS, memory_bytes=None)
+                allowed=False,
+                environment=("NO_PROXY",),
+                bounds=dataclasses.replace(READ_BOUNDS, memory_bytes=None, cpu_percent=None),
             ),
         },
         interpreters={
