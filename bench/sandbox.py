@@ -204,7 +204,7 @@ class ProfiledClient(SandboxClient):
         stamps = [time.perf_counter()]
         task.dispatch()
         stamps.append(time.perf_counter())
-        self._send(use_request(task.cell.number, task.plan.limits))
+        self._send(use_request(task.cell.number, task.plan.limits, self._successor()))
         stamps.append(time.perf_counter())
         self._wait(task, task.plan.limits.wall_s)
         stamps.append(time.perf_counter())

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from lattice_agent.cli.goflags import Flag, FlagError, FlagKind, HelpRequested, parse, usage
+from lattice_agent.cli.stream_through import print_whole
 from lattice_agent.errors import LatticeError
 from lattice_agent.exec.findings import Finding, State, Surroundings, findings, severity
 from lattice_agent.exec.host_state import HostState
@@ -45,7 +46,8 @@ def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
     probe, around = _examine(environ.get("PATH", os.defpath))
     rows = findings(probe, around)
     code = severity(rows, probe)
-    print(json.dumps(_told(rows, probe, around, code), indent=2) if parsed.values.get("json") else _text(rows, probe))
+    told = json.dumps(_told(rows, probe, around, code), indent=2) if parsed.values.get("json") else _text(rows, probe)
+    print_whole(told)
     return code
 
 

@@ -16,7 +16,7 @@ from lattice_agent.cli import outcome_report
 from lattice_agent.cli.goflags import Flag, FlagError, FlagKind, FlagValue, HelpRequested, parse, usage
 from lattice_agent.cli.outcome_report import NOT_STARTED, SANDBOX_FAILED
 from lattice_agent.cli.script_source import Script, interpret, read_script
-from lattice_agent.cli.stream_through import ReaderGoneError, StreamThrough
+from lattice_agent.cli.stream_through import ReaderGoneError, StreamThrough, print_whole
 from lattice_agent.errors import LatticeError, SandboxError, SpawnerGoneError
 from lattice_agent.exec.library import DEFAULT_LIMITS
 from lattice_agent.exec.plan import CPU_MARGIN_S, MIB, TASK_PATH, Level, Limits, Plan, Profile
@@ -207,7 +207,8 @@ def _report(plan: Plan, *, as_json: bool) -> int:
     except ReaderGoneError:
         return READER_GONE
     if through is None:
-        print(json.dumps(outcome_report.as_json(outcome)))
+        if not print_whole(json.dumps(outcome_report.as_json(outcome))):
+            return READER_GONE
     else:
         for note in outcome_report.notes(outcome):
             _say(note)
@@ -267,28 +268,8 @@ def _explain(plan: Plan, *, as_json: bool) -> int:
     from lattice_agent.exec.explain import explain_limits, explain_steps
 
     steps, limits = explain_steps(plan), explain_limits(plan)
-    if as_json:
-        told = {
-            "level": plan.level.value,
-            "interpreter": plan.interpreter_path,
-            "steps": [{"name": s.name, "what": s.what, "why": s.why, "once_per_profile": s.once} for s in steps],
-            "limits": limits,
-        }
-        print(json.dumps(told, indent=2))
-        return os.EX_OK
-    print(f"level {plan.level}, {plan.interpreter_path}")
-    if not steps:
-        print("\nThere is no cell at level host: resource limits, no_new_privs, a session of its own, and a supervisor")
-        print("that ends what the script leaves. The script has your uid and sees what you see.")
-    for title, once in (("Once for all cells of this kind", True), ("For each cell", False)):
-        chosen = [step for step in steps if step.once is once]
-        if chosen:
-            print(f"\n{title}:")
-        for number, step in enumerate(chosen, 1):
-            print(f"{number:3}. {step.name}: {step.what}\n     why: {step.why}")
-    print("\nLimits:")
-    for name, value in limits.items():
-        print(f"     {name}: {value}")
+    told = outcome_report.explanation(plan, steps, limits)
+    print_whole(json.dumps(told, indent=2) if as_json else outcome_report.explanation_text(plan, steps, limits))
     return os.EX_OK
 
 

@@ -8,19 +8,15 @@ from typing import Final, TypeVar
 import trio
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALLED: Final = 128
 Result = TypeVar("Result")
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal ended the program; everything it had started is gone."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
 def run_interruptible(program: Callable[[], Awaitable[Result]]) -> Result:
-    """The program's result. Raises Interrupted, and what the program raises, out of any exception group."""
+    """The program's result. Raises what the program raises, out of any exception group.
+
+    After signal N everything the program had started is gone, and this raises SystemExit with the code 128 + N.
+    """
     try:
         return trio.run(_under_signals, program)
     except BaseExceptionGroup as group:
@@ -28,23 +24,21 @@ def run_interruptible(program: Callable[[], Awaitable[Result]]) -> Result:
 
 
 async def _under_signals(program: Callable[[], Awaitable[Result]]) -> Result:
-    received = 0
+    received: list[int] = []
     results: list[Result] = []
     with trio.open_signal_receiver(*SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
 
             async def listen() -> None:
-                nonlocal received
                 async for number in signals:
-                    received = number
+                    received.append(number)
                     nursery.cancel_scope.cancel()
-                    return
 
             nursery.start_soon(listen)
             results.append(await program())
             nursery.cancel_scope.cancel()
     if received:
-        raise Interrupted(received)
+        raise SystemExit(SIGNALLED + received[0])
     return results[0]
 
 

@@ -1,10 +1,17 @@
-"""What ``lattice-agent exec`` makes of an outcome: exit code, notes for humans, one JSON object for programs. Pure."""
+"""What ``lattice-agent exec`` makes of an outcome: exit code, notes for humans, one JSON object for programs.
+
+And of the steps that ``--explain`` tells. Pure.
+"""
 
 import base64
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from lattice_agent.exec.outcome import Kind, Outcome, StreamCapture, error_text, signal_text
+from lattice_agent.exec.plan import Plan
+
+if TYPE_CHECKING:
+    from lattice_agent.exec.explain import ExplainedStep  # it loads what only --explain needs
 
 SIGNALLED: Final = 128
 TIMED_OUT: Final = 124
@@ -105,3 +112,33 @@ def _stream(stream: StreamCapture) -> dict[str, Any]:
         "kept": len(stream.kept),
         "produced": stream.produced,
     }
+
+
+# --- what would be done ---
+
+
+def explanation(plan: Plan, steps: Sequence["ExplainedStep"], limits: Mapping[str, str]) -> dict[str, Any]:
+    """What ``--explain`` says, as plain values."""
+    return {
+        "level": plan.level.value,
+        "interpreter": plan.interpreter_path,
+        "steps": [{"name": s.name, "what": s.what, "why": s.why, "once_per_profile": s.once} for s in steps],
+        "limits": dict(limits),
+    }
+
+
+def explanation_text(plan: Plan, steps: Sequence["ExplainedStep"], limits: Mapping[str, str]) -> str:
+    """The same for humans."""
+    lines = [f"level {plan.level}, {plan.interpreter_path}", *([] if steps else ["", *_NO_CELL])]
+    for title, once in (("Once for all cells of this kind", True), ("For each cell", False)):
+        chosen = [step for step in steps if step.once is once]
+        lines += ["", f"{title}:"] if chosen else []
+        for number, step in enumerate(chosen, 1):
+            lines += [f"{number:3}. {step.name}: {step.what}", f"     why: {step.why}"]
+    return "\n".join([*lines, "", "Limits:", *(f"     {name}: {value}" for name, value in limits.items())])
+
+
+_NO_CELL: Final = (
+    "There is no cell at level host: resource limits, no_new_privs, a session of its own, and a supervisor that ends",
+    "what the script leaves. The script has your uid and sees what you see.",
+)

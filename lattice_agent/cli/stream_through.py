@@ -1,7 +1,8 @@
-"""Passes the output of a script through while it runs, without being held up by whoever does not read it."""
+"""Output of a command whose reader may have gone or stopped."""
 
 import os
 import select
+import sys
 import time
 from typing import Final
 
@@ -14,8 +15,18 @@ class ReaderGoneError(Exception):
     """Nobody reads the output any more. No OSError: those are the sandbox's own."""
 
 
+def print_whole(text: str) -> bool:
+    """Print a text on standard output; False if nobody reads it any more."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its own end
+        return False
+    return True
+
+
 class StreamThrough:
-    """Writes to this process's own standard output and error until a deadline, after which it drops.
+    """Passes the output of a script through while it runs: writes until a deadline, after which it drops.
 
     A reader that has stopped would otherwise keep the command from ending the script when its time is up.
     """

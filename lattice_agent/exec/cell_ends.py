@@ -91,9 +91,9 @@ def prepare_request(number: int, profile: Profile, directory: str = "") -> Prepa
     )
 
 
-def use_request(number: int, limits: Limits) -> UseCell:
-    """The request that puts a cell's common limits in force."""
-    return UseCell(number, limits.memory_bytes, limits.processes, limits.cpu_percent or 0)
+def use_request(number: int, limits: Limits, successor: int = 0) -> UseCell:
+    """The request that puts a cell's common limits in force, and has the next one built (``requests.UseCell``)."""
+    return UseCell(number, limits.memory_bytes, limits.processes, limits.cpu_percent or 0, successor)
 
 
 def limit_triples(limits: Limits) -> list[tuple[int, int, int]]:

@@ -22,8 +22,6 @@ BUILD_S: Final = 15.0
 """How long a run waits for a cell: the first one of a profile needs a template, on a machine that may be swapping."""
 REVIEW_S: Final = 5.0
 """How often pools are looked at for cells that are too many, or that could not be built."""
-AFTER_RUN_S: Final = 0.002
-"""From the end of a run to building the next cell: the outcome gets to its caller first."""
 PROFILES_MOST: Final = 16
 """Profiles with a pool; the one not used for longest loses its cells."""
 
@@ -73,7 +71,6 @@ class CellPool:
         self._default = default
         self._pools: OrderedDict[Profile, ProfilePool] = OrderedDict()
         self._of_cell: dict[int, Profile] = {}
-        self._review = trio.Event()
         self._single: dict[int, Waiter] = {}
         self._ends: dict[int, CellEnd] = {}
 
@@ -86,7 +83,6 @@ class CellPool:
             pool.policy.keep(KEPT if known == profile else 0)
         if profile is not None:
             self._refill(profile, self._pool(profile))
-        self._review.set()
 
     # --- for runs ---
 
@@ -99,11 +95,8 @@ class CellPool:
             return await self._take_single(profile, directory)
         pool = self._pool(profile)
         if pool.ready:
-            cell = pool.ready.popleft()
-            if not pool.ready:
-                # Else the next cell is built when this run is over: it would take its processor from it.
-                self._refill(profile, pool)
-            return cell
+            # Its successor is built when this run is over: before, it would take its processor from it.
+            return pool.ready.popleft()
         pool.policy.had_to_wait(trio.current_time())
         waiter = Waiter()
         pool.waiters.append(waiter)
@@ -120,10 +113,19 @@ class CellPool:
         """What the spawner has said about the end of a taken cell, or will; call ``over`` in the end."""
         return self._ends.setdefault(cell.number, CellEnd())
 
+    def successor(self, profile: Profile) -> int:
+        """Number of the cell that takes the place of one in use, told with the task; 0 if there are enough."""
+        pool = self._pools.get(profile)
+        if pool is None or not pool.policy.missing(trio.current_time(), len(pool.ready), self._on_the_way(pool)):
+            return 0
+        number = self._line.number()
+        pool.building.add(number)
+        self._of_cell[number] = profile
+        return number
+
     def over(self, cell: CellEnds) -> None:
-        """The run of this cell is over; another may be built in its place."""
+        """The run of this cell is over."""
         self._ends.pop(cell.number, None)
-        self._review.set()
 
     async def _take_single(self, profile: Profile, directory: str) -> CellEnds:
         waiter = Waiter()
@@ -190,10 +192,7 @@ class CellPool:
     async def serve(self) -> None:
         """Look after the pools' sizes; never returns."""
         while True:
-            with trio.move_on_after(REVIEW_S):
-                await self._review.wait()
-                await trio.sleep(AFTER_RUN_S)
-            self._review = trio.Event()
+            await trio.sleep(REVIEW_S)
             for profile, pool in list(self._pools.items()):
                 for _ in range(pool.policy.surplus(trio.current_time(), len(pool.ready))):
                     self._discard(pool.ready.pop())
@@ -228,9 +227,12 @@ class CellPool:
                 return
 
     def _refill(self, profile: Profile, pool: ProfilePool) -> None:
-        on_the_way = max(len(pool.building) - len(pool.waiters), 0)
-        for _ in range(pool.policy.missing(trio.current_time(), len(pool.ready), on_the_way)):
+        for _ in range(pool.policy.missing(trio.current_time(), len(pool.ready), self._on_the_way(pool))):
             self._build(profile, pool)
+
+    @staticmethod
+    def _on_the_way(pool: ProfilePool) -> int:
+        return max(len(pool.building) - len(pool.waiters), 0)
 
     def _build(self, profile: Profile, pool: ProfilePool) -> None:
         number = self._line.number()

@@ -56,9 +56,11 @@ class CellRun:
     async def _put_limits_in_force(self) -> None:
         """After the dispatch, to wake the launcher first: nothing holds the agent up between the two but the scheduler,
         and if it dies so does the cell. A cell whose spawner cannot be told is ended."""
+        plan = self._task.plan
+        successor = self._pool.successor(plan.profile) if plan.profile is not None else 0
         with trio.CancelScope(shield=True):
             try:
-                await self._link.send(use_request(self._number, self._task.plan.limits), [])
+                await self._link.send(use_request(self._number, plan.limits, successor), [])
             except SpawnerGoneError:
                 await self._kill()
 

@@ -4,6 +4,7 @@ The end is the init's pidfd: it becomes readable when every process of the cell 
 pipe is waited for. Whoever waits does it on ``events``, one descriptor for everything, and then calls ``turn``.
 """
 
+import os
 import select
 from collections.abc import Callable
 from typing import Final
@@ -40,6 +41,8 @@ class CellTask:
         """Readable when ``turn`` has something to do."""
         for fd in (cell.pidfd, stdout, stderr):
             self.events.register(fd, select.EPOLLIN)
+        # Writers of our own: else the pipes' end-of-file would wake us a moment before the cell is empty.
+        self._writers = [fd for fd in (_writer(stdout), _writer(stderr)) if fd is not None]
         self._streams = {stdout: self._stdout, stderr: self._stderr}
 
     def dispatch(self) -> None:
@@ -85,9 +88,19 @@ class CellTask:
     def close(self) -> None:
         """Give back every descriptor."""
         self.events.close()
+        for fd in self._writers:
+            os.close(fd)
         self._stdout.close()
         self._stderr.close()
         self.cell.close()
 
     def _has_record(self) -> bool:
         return self.empty and self.cell.record() is not None
+
+
+def _writer(read_end: int) -> int | None:
+    """Another write end of a pipe; None where the pipe's owner does not let us have one."""
+    try:
+        return os.open(f"/proc/self/fd/{read_end}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None

@@ -18,6 +18,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 
 from lattice_agent.exec import cell, filter_source
@@ -80,6 +81,7 @@ class Cell:
         self.memory_limit = 0
         self.memory_peak = 0
         self.memory_hit = False
+        self.successor = 0
 
     def signal(self, number: int) -> None:
         """Send a signal to the init; nothing happens if it is gone."""
@@ -121,6 +123,8 @@ class Cells:
         self._program = -1
         self._held: list[int] = []
         self._familiar = familiar_files()
+        self._watched_ns = 0
+        self._gone_plans: dict[int, Blueprint] = {}
         self._helpers: set[int] = set()
         """Children that make a template or a filter, or bring a cell through a user namespace."""
 
@@ -138,7 +142,9 @@ class Cells:
     @property
     def interval_ms(self) -> int | None:
         """How long the loop may wait: until the next ``watch``, or until it is quiet enough for ``tidy``."""
-        return INTERVAL_MS if self._held or any(entry.memory_limit for entry in self._cells.values()) else None
+        if any(entry.memory_limit or entry.successor for entry in self._cells.values()):
+            return max(INTERVAL_MS - (time.monotonic_ns() - self._watched_ns) // 1_000_000, 0)
+        return INTERVAL_MS if self._held else None
 
     def tidy(self) -> None:
         """Let go of the namespaces of cells that are gone: the kernel takes them down now, in about 0.2 ms each."""
@@ -146,8 +152,13 @@ class Cells:
         seqpacket.close_all(held)
 
     def watch(self) -> None:
-        """Measure every cell in use, and kill those that use more memory than they may."""
-        for entry in self._cells.values():
+        """Measure every cell in use if it is time, and kill those that use more memory than they may."""
+        now = time.monotonic_ns()
+        if now - self._watched_ns < INTERVAL_MS * 1_000_000:
+            return
+        self._watched_ns = now
+        for entry in list(self._cells.values()):
+            self._build_successor(entry)
             if entry.state == IN_USE and entry.memory_limit and entry.place is not None:
                 used, too_much = entry.place.over(entry.memory_limit)
                 entry.memory_peak = max(entry.memory_peak, used)
@@ -180,6 +191,7 @@ class Cells:
     def kill_all(self) -> None:
         """End everything."""
         for entry in list(self._cells.values()):
+            entry.successor = 0
             self._kill(entry)
         for pid in self._helpers:
             os.kill(pid, signal.SIGKILL)  # our own children, not reaped yet
@@ -206,24 +218,23 @@ class Cells:
             work_bytes=message.work_bytes,
             work_inodes=message.work_inodes,
         )
-        entry = Cell(message.cell, plan, message.directory, self._slots.pop())
-        self._cells[entry.number] = entry
-        try:
-            self._advance(entry)
-        except (OSError, StepError) as error:
-            self._failed(entry, str(error))
+        self._begin(message.cell, plan, message.directory)
 
     def use(self, message: Message, _passed: list[int]) -> None:
         """The cell has its task."""
         assert isinstance(message, UseCell)
         entry = self._in_state(message.cell, READY)
-        if entry is not None:
-            entry.state = IN_USE
-            try:
-                self._limit(entry, message)
-            except OSError:
-                self._kill(entry)  # no task runs without its limits
-                raise
+        if entry is None:
+            # Its task was over before we heard of it: the next cell is wanted all the same.
+            self._build_another(message.successor, self._gone_plans.get(message.cell))
+            return
+        entry.state = IN_USE
+        entry.successor = message.successor
+        try:
+            self._limit(entry, message)
+        except OSError:
+            self._kill(entry)  # no task runs without its limits
+            raise
 
     def _limit(self, entry: Cell, message: UseCell) -> None:
         if entry.group is not None:
@@ -233,6 +244,8 @@ class Cells:
                 message.cpu_percent or None if self._controls("cpu") else None,
             )
         if not self._controls("memory"):
+            if not any(other.memory_limit for other in self._cells.values()):
+                self._watched_ns = time.monotonic_ns()  # nobody was watched: the first look is an interval from now
             entry.memory_limit = message.memory_bytes
 
     def terminate(self, message: Message, _passed: list[int]) -> None:
@@ -261,6 +274,27 @@ class Cells:
         return entry
 
     # --- building ---
+
+    def _begin(self, number: int, plan: Blueprint, directory: bytes) -> None:
+        entry = Cell(number, plan, directory, self._slots.pop())
+        self._cells[number] = entry
+        try:
+            self._advance(entry)
+        except (OSError, StepError) as error:
+            self._failed(entry, str(error))
+
+    def _build_successor(self, entry: Cell) -> None:
+        number, entry.successor = entry.successor, 0
+        self._build_another(number, entry.plan)
+
+    def _build_another(self, number: int, plan: Blueprint | None) -> None:
+        """A cell like one that had its task; 0 is none."""
+        if not number:
+            return
+        if plan is None or number in self._cells or not self._slots:
+            self._tell(CellFailed(number, f"{len(self._cells)} cells now".encode()), [])
+        else:
+            self._begin(number, plan, b"")
 
     def _advance(self, entry: Cell) -> None:
         """Start to build if everything is there that it needs; start to make what is not."""
@@ -427,6 +461,9 @@ class Cells:
         self._tell(CellGone(entry.number, entry.memory_peak, int(entry.memory_hit)), [])
 
     def _forget(self, entry: Cell) -> None:
+        self._gone_plans[entry.number] = entry.plan
+        if len(self._gone_plans) > CELLS_MOST:
+            del self._gone_plans[next(iter(self._gone_plans))]
         if entry.socket is not None:
             self._poll.unregister(entry.socket)
         entry.close()
@@ -439,6 +476,7 @@ class Cells:
         self._unremoved = [group for group in self._unremoved if not group.remove()]
         self._slots.append(entry.slot)
         del self._cells[entry.number]
+        self._build_successor(entry)
 
 
 def familiar_files() -> tuple[str, ...]:

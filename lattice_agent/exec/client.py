@@ -98,15 +98,13 @@ class SandboxClient:
         self._wanted = cell.number
         task = CellTask(plan, cell, blueprint.WORK, on_output)
         try:
-            outcome = self._conduct(task)
+            return self._conduct(task)
         finally:
             if not task.empty:
                 self._send(KillCell(cell.number))
             task.close()
             self._gone.pop(cell.number, None)
             self._wanted = 0
-        self._refill(self._keep)  # not before: it would take the script's processor
-        return outcome
 
     def refill(self, *, wait_s: float = 0.0) -> int:
         """Have cells built until enough are ready, waiting so long at most; how many are ready."""
@@ -120,7 +118,7 @@ class SandboxClient:
         number = task.cell.number
         started = time.monotonic()
         task.dispatch()
-        self._send(use_request(number, task.plan.limits))
+        self._send(use_request(number, task.plan.limits, self._successor()))
         cause = self._until_end(task)
         wall_s = time.monotonic() - started
         if task.needs_word(wall_s):
@@ -164,6 +162,14 @@ class SandboxClient:
             number = next(self._numbers)
             self._send(prepare_request(number, self._profile))
             self._building.add(number)
+
+    def _successor(self) -> int:
+        """Number of the cell that takes the place of the one in use; 0 if there are enough."""
+        if len(self._ready) + len(self._building) >= self._keep:
+            return 0
+        number = next(self._numbers)
+        self._building.add(number)
+        return number
 
     def _send(self, message: Message) -> None:
         if not seqpacket.send(self._spawner.socket, encode(message)):

@@ -142,16 +142,18 @@ class UseCell(Message):
     """The cell has got its task: bound it from now on. Only for a cell that is ready.
 
     ``memory_bytes`` holds everywhere; ``processes`` and ``cpu_percent`` (of one processor; 0: all there are) where
-    there are cgroup controllers for them.
+    there are cgroup controllers for them. ``successor``: number of a cell of the same kind to be built as soon as this
+    one is gone, or has been in use for a moment (0: none); answered as a PrepareCell is.
     """
 
-    layout = {"cell": "n", "memory_bytes": "n", "processes": "n", "cpu_percent": "n"}
+    layout = {"cell": "n", "memory_bytes": "n", "processes": "n", "cpu_percent": "n", "successor": "n"}
 
-    def __init__(self, cell: int, memory_bytes: int, processes: int, cpu_percent: int) -> None:
+    def __init__(self, cell: int, memory_bytes: int, processes: int, cpu_percent: int, successor: int = 0) -> None:
         self.cell = cell
         self.memory_bytes = memory_bytes
         self.processes = processes
         self.cpu_percent = cpu_percent
+        self.successor = successor
 
 
 class TerminateCell(Message):

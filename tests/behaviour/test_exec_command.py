@@ -131,6 +131,13 @@ def test_a_reader_that_stops_does_not_keep_the_script_alive() -> None:
         assert b"found no reader in time" in process.stderr.read()
 
 
+def test_a_reader_that_goes_before_the_end_is_no_fault() -> None:
+    script = f'{sys.executable} -m lattice_agent exec "$@" | true'
+    for words in (["--json", "-c", "echo 1"], ["--explain", "-c", ":"], ["-c", "echo 1"]):
+        done = subprocess.run(["sh", "-c", script, "sh", *words], capture_output=True, env=ENVIRONMENT, timeout=OUTER_S)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_standard_input_of_a_script_is_empty() -> None:
     assert call("-c", "cat; echo end", text=b"not for the script") == (0, "end\n", "")
 
