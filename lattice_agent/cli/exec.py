@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from lattice_agent.cli import outcome_report
 from lattice_agent.cli.goflags import Flag, FlagError, FlagKind, FlagValue, HelpRequested, parse, usage
-from lattice_agent.cli.outcome_report import NOT_STARTED, SANDBOX_FAILED
+from lattice_agent.cli.outcome_report import NOT_STARTED, READER_GONE, SANDBOX_FAILED
 from lattice_agent.cli.script_source import Script, interpret, read_script
 from lattice_agent.cli.stream_through import ReaderGoneError, StreamThrough, print_whole
 from lattice_agent.errors import LatticeError, SandboxError, SpawnerGoneError
@@ -31,8 +31,6 @@ OUTPUT_BYTES: Final = 16 * MIB
 """Of each stream, by default: what is passed on is kept in memory too, for the outcome."""
 READER_S: Final = 1.0
 """Beyond the time of the script: how long its output may wait for a reader."""
-READER_GONE: Final = 141
-"""As a shell reports SIGPIPE."""
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _SIZE: Final = re.compile(r"([0-9]{1,15})([KMG]?)(?:i?B)?", re.IGNORECASE)
 _FLAGS: Final = (

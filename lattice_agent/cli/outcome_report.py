@@ -19,12 +19,15 @@ SANDBOX_FAILED: Final = 125
 NOT_STARTED: Final = 126
 KILLED: Final = 137
 INTERRUPTED: Final = 130
+READER_GONE: Final = 141
+"""As a shell reports SIGPIPE."""
 EXIT_CODES: Final = f"""\
 Exit codes, besides those of the script:
   128+N\tsignal N ended it
   {TIMED_OUT}\tits time was up
   {KILLED}\tit used more memory than it may
   {INTERRUPTED}\tyou interrupted it
+  {READER_GONE}\tnobody reads its output any more
   {SANDBOX_FAILED}\tthe sandbox failed
   {NOT_STARTED}\tit was not started: refused, unreadable, no such interpreter, or the host does not reach the level
   2\tthis command line makes no sense
@@ -32,7 +35,7 @@ With --json the field kind tells these from a script's own codes.
 """
 FIELDS: Final = """\
 Fields of --json (null where they do not apply):
-  kind\texited, output_limit, signalled, timed_out, memory_limit, cancelled, failed_to_start, interrupted
+  kind\texited, output_limit, signalled, timed_out, memory_limit, failed_to_start, interrupted
   level\tin force
   exit_code, signal, core_dumped\tof the script's main process
   clock\twhich ended it: wall or cpu

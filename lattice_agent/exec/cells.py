@@ -50,6 +50,8 @@ INSIDE_ID = 1000
 """What an unprivileged agent's id is called inside."""
 INIT = 1
 """A cell's init is a process of its group too."""
+LAST_WORDS = 3
+"""Messages that a maker can have sent, its end-of-file included."""
 WAITING, BUILDING, READY, IN_USE, ENDING = range(5)
 HELD_MOST = 8
 """Descriptors of namespaces whose cells are gone; with them goes what is still on their tmpfs."""
@@ -171,9 +173,12 @@ class Cells:
         if pid in self._helpers:
             self._helpers.discard(pid)
             return True
-        for entry in self._cells.values():
+        for entry in list(self._cells.values()):
             if entry.pid == pid:
-                self._gone(entry)
+                if entry.state == BUILDING:
+                    self._maker_ended(entry)
+                if entry.number in self._cells:
+                    self._gone(entry)
                 return True
         return False
 
@@ -302,12 +307,14 @@ class Cells:
             self._open_groups()
             self._helpers.add(self._filters.ask(memory_watch=not self._controls("memory")))
             self._poll.register(self._filters.fileno(), select.POLLIN)
+        if self._filters.error:
+            raise StepError(self._filters.error)
         if self._program < 0:
             self._program = cell.open_program()
         namespaced = entry.plan.namespaces
         program = self._filters.program(inet=namespaced or entry.plan.network, shares_host=not namespaced)
         template = self._template_for(entry.plan) if namespaced else None
-        if program is None or (template is not None and not template.ready):
+        if program is None or (namespaced and (template is None or not template.ready)):
             return
         build = Build(
             entry.plan,
@@ -346,19 +353,27 @@ class Cells:
         first = self._first_id + 2 * slot
         return Identity(first, first, first + 1, unique=True, keep_groups=False)
 
-    def _template_for(self, plan: Blueprint) -> cell.Template:
+    def _template_for(self, plan: Blueprint) -> cell.Template | None:
+        """The template of a plan, perhaps still in the making; None while all places are taken by such."""
         template = self._templates.pop(plan.key, None)
         if template is None:
             if len(self._templates) >= TEMPLATES_MOST:
-                self._drop_template(next(iter(self._templates)))
-            if self._root:
-                ids = range(self._first_id, self._first_id + 2 * CELLS_MOST, 2)
-                template = cell.Template(plan, ids, None)
-            else:
-                template = cell.Template(plan, range(INSIDE_ID, INSIDE_ID + 1), (INSIDE_ID, INSIDE_ID))
-            self._helpers.add(template.pid)
-            self._poll.register(template.fileno(), select.POLLIN)
+                oldest = next((key for key, made in self._templates.items() if made.ready), None)
+                if oldest is None:
+                    return None
+                self._drop_template(oldest)
+            template = self._make_template(plan)
         self._templates[plan.key] = template  # the most recently used is last
+        return template
+
+    def _make_template(self, plan: Blueprint) -> cell.Template:
+        if self._root:
+            ids = range(self._first_id, self._first_id + 2 * CELLS_MOST, 2)
+            template = cell.Template(plan, ids, None)
+        else:
+            template = cell.Template(plan, range(INSIDE_ID, INSIDE_ID + 1), (INSIDE_ID, INSIDE_ID))
+        self._helpers.add(template.pid)
+        self._poll.register(template.fileno(), select.POLLIN)
         return template
 
     def _drop_template(self, key: object) -> None:
@@ -379,6 +394,7 @@ class Cells:
         if error:
             del self._templates[template.plan.key]
         self._advance_all(lambda entry: entry.plan.key == template.plan.key, error)
+        self._advance_all(lambda _entry: True, "")  # those that found no place for their template
 
     def _advance_all(self, concerns: Callable[[Cell], bool], error: str) -> None:
         for entry in [entry for entry in self._cells.values() if entry.state == WAITING and concerns(entry)]:
@@ -424,6 +440,15 @@ class Cells:
         self._tell(CellReady(entry.number, controllers), [*entry.handed, entry.pidfd])
         seqpacket.close_all(entry.handed)
         entry.handed = []
+
+    def _maker_ended(self, entry: Cell) -> None:
+        """A maker is dead before its cell was complete: what it said last is still to be read."""
+        for _ in range(LAST_WORDS):
+            if entry.socket is not None:
+                self._maker_said(entry)
+        entry.pid = 0
+        if entry.socket is not None:
+            self._made(entry, "its maker died")
 
     def _place(self, entry: Cell, descriptors: list[int]) -> Place:
         if entry.plan.namespaces:

@@ -23,8 +23,8 @@ MAX_BYTES = 8 * 1024
 MAX_LINGER_MS = 3600 * 1000
 MAX_WORK_BYTES = 1 << 40
 MAX_WORK_INODES = 1 << 24
-TAKEN_PATHS = (b"", b"proc", b"sys", b"dev", b"tmp", b"etc")
-"""Directories that a cell has its own of."""
+TAKEN_PATHS = (b"/proc/", b"/sys/", b"/dev/", b"/tmp/", b"/var/tmp/")
+"""Directories of which a cell has its own, or none: what was mounted there could not be seen."""
 
 _NUMBER = struct.Struct("!Q")
 _LENGTH = struct.Struct("!I")
@@ -383,9 +383,14 @@ def check_cell(request: PrepareCell) -> None:
         raise RefusedMessageError("PrepareCell: there is no such level with cells")
     if request.level == LANDLOCK and not request.directory:
         raise RefusedMessageError("PrepareCell: level landlock needs a work directory")
-    for path in (*request.read_only, *request.writable, *([request.directory] if request.directory else ())):
-        if not path.startswith(b"/") or b"\0" in path or b".." in path.split(b"/") or path.strip(b"/") in TAKEN_PATHS:
-            raise RefusedMessageError(f"PrepareCell: {path!r} is not a path that a cell can be given")
+    given = (*request.read_only, *request.writable)
+    for path in (*given, *([request.directory] if request.directory else ())):
+        if not path.startswith(b"/") or b"\0" in path or b".." in path.split(b"/"):
+            raise RefusedMessageError(f"PrepareCell: {path!r} is not a path for a cell: not absolute, or with ..")
+    for path in given:
+        plain = b"/" + b"/".join(part for part in path.split(b"/") if part not in (b"", b"."))
+        if plain in (b"/", b"/etc") or plain.startswith(TAKEN_PATHS) or plain + b"/" in TAKEN_PATHS:
+            raise RefusedMessageError(f"PrepareCell: {path!r} is not a path for a cell: it has its own there")
     if request.work_bytes > MAX_WORK_BYTES or request.work_inodes > MAX_WORK_INODES:
         raise RefusedMessageError("PrepareCell: the work directory is too large")
     if request.level != LANDLOCK and not (request.work_bytes and request.work_inodes):

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -93,7 +94,8 @@ def test_output_beyond_the_limit_is_cut_and_told() -> None:
 
 @contextmanager
 def started(*words: str, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
-    with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, env=ENVIRONMENT, **options) as process:
+    options = {"stdout": subprocess.PIPE, "env": ENVIRONMENT, **options}
+    with subprocess.Popen([*COMMAND, *words], **options) as process:
         try:
             yield process
         finally:
@@ -308,12 +310,23 @@ def gone(pids: set[int]) -> bool:
     return True
 
 
+@pytest.fixture
+def place() -> Iterator[str]:
+    """For work directories of levels that have them on the host; a script's own uid has to reach them there."""
+    with tempfile.TemporaryDirectory() as path:
+        os.chmod(path, 0o755)
+        yield path
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_an_interruption_ends_the_script_and_all_it_started(level: str, number: signal.Signals, tmp_path: Path) -> None:
-    script = "trap '' TERM INT HUP; sleep 60 & echo begun >&2; echo begun; wait"
+def test_an_interruption_ends_the_script_and_all_it_started(
+    level: str, number: signal.Signals, tmp_path: Path, place: str
+) -> None:
+    script = "trap '' TERM INT HUP; sleep 60 & echo begun; wait"
     file = tmp_path / "errors"
-    with file.open("wb") as errors, started("--level", level, "-c", script, stderr=errors) as process:
+    words = ("--level", level, "-c", script)
+    with file.open("wb") as errors, started(*words, stderr=errors, env={**ENVIRONMENT, "TMPDIR": place}) as process:
         if level == "host":  # its output comes at the end
             deadline = time.monotonic() + OUTER_S
             while len(processes_of(process.pid)) < 4 and time.monotonic() < deadline:  # spawner, supervisor, sh, sleep
@@ -327,6 +340,8 @@ def test_an_interruption_ends_the_script_and_all_it_started(level: str, number: 
     assert gone(below)
     assert code in ({130} if number == signal.SIGINT else {-number, 128 + number})
     assert b"Traceback" not in file.read_bytes()
+    if number != signal.SIGKILL:
+        assert os.listdir(place) == []
 
 
 # --- --explain ---

@@ -2,11 +2,12 @@
 
 Started by ``cell_rig.Agent``. One line of JSON on standard input for each script, one on standard output for each
 outcome, which bear the same number; any number at once. The argument is JSON too: ``without``, names of steps that its
-spawner leaves out, and ``keep``, the level whose cells are kept ready.
+spawner leaves out; ``keep``, the level whose cells are kept ready; ``has_a_key``, whether its session keyring holds one.
 
 It is as careless as an agent may be: it has a secret in its environment, and descriptors that are not closed on exec.
 """
 
+import ctypes
 import json
 import os
 import socket
@@ -19,7 +20,7 @@ import trio
 
 from lattice_agent.errors import SandboxError
 from lattice_agent.exec import launch
-from lattice_agent.exec.kernel import seqpacket
+from lattice_agent.exec.kernel import libc, seqpacket
 from lattice_agent.exec.library import DEFAULT_LIMITS
 from lattice_agent.exec.launch import SpawnerProcess, start_spawner
 from lattice_agent.exec.outcome import Outcome
@@ -28,6 +29,9 @@ from lattice_agent.exec.runner import open_runner
 from lattice_agent.exec.sandbox import Sandbox
 
 LEAKED_PIPE, LEAKED_SOCKET = 77, 78
+SOME_GROUPS = [4, 27]
+"""Of an agent that is root: what they open must not be open to scripts."""
+_JOIN_SESSION, _SETPERM, _SESSION, _EVERYBODY = 1, 5, -3, 0x3F3F_3F3F
 _LEAVE_OUT = """
 from lattice_agent.exec import cell_steps, template
 for module, table in ((cell_steps, "CELL_STEPS"), (template, "TEMPLATE_STEPS")):
@@ -105,7 +109,7 @@ def tell(outcome: Outcome) -> dict[str, Any]:
 async def serve(options: dict[str, Any]) -> None:
     """Until the end of standard input."""
     profile = Profile(Level(options["keep"]))
-    spawner = start_spawner_without(options["without"]) if options["without"] else start_spawner()
+    spawner = start_spawner_without(options["without"]) if any(options["without"]) else start_spawner()
     keep = profile if profile.level is not Level.LANDLOCK else None
     async with open_runner(spawner, keep_ready=keep) as runner:
         sandbox = Sandbox(runner, profile)
@@ -119,9 +123,24 @@ async def serve(options: dict[str, Any]) -> None:
                     nursery.start_soon(answer, sandbox, json.loads(line))
 
 
+def put_a_key() -> None:
+    """Into a session keyring of its own, so that the keyring of whoever runs the tests stays as it is (keyrings(7))."""
+    libc.call("keyctl", _JOIN_SESSION, None)
+    system = ctypes.CDLL(None, use_errno=True)
+    add_key = {"x86_64": 248, "aarch64": 217}[os.uname().machine]
+    key = system.syscall(add_key, b"user", b"lattice-test", b"secret", 6, _SESSION)
+    assert key > 0, os.strerror(ctypes.get_errno())
+    libc.call("keyctl", _SETPERM, key, _EVERYBODY)
+
+
 def main() -> None:
+    options = json.loads(sys.argv[1])
     leave_descriptors_open()
-    trio.run(serve, json.loads(sys.argv[1]))
+    if options["has_a_key"]:
+        put_a_key()
+    if os.geteuid() == 0:
+        os.setgroups(SOME_GROUPS)
+    trio.run(serve, options)
 
 
 if __name__ == "__main__":

@@ -331,8 +331,16 @@ class Agent:
     """``cell_agent`` in a world, as root or as an ordinary user."""
 
     def __init__(
-        self, world: World, uid: int = ROOT, *, without: tuple[str, ...] = (), keep: str = "strict", **options: Any
+        self,
+        world: World,
+        uid: int = ROOT,
+        *,
+        without: tuple[str, ...] = (),
+        keep: str = "strict",
+        has_a_key: bool = False,
+        **options: Any,
     ) -> None:
+        told = json.dumps({"without": without, "keep": keep, "has_a_key": has_a_key})
         self.world = world
         self.uid = uid
         self.secret = f"hush-{secrets.token_hex(16)}"
@@ -340,7 +348,7 @@ class Agent:
         self._answers: dict[int, Seen] = {}
         self._pending = b""
         self._nsenter = world.start(
-            [sys.executable, "-m", "tests.hostile.cell_agent", json.dumps({"without": without, "keep": keep})],
+            [sys.executable, "-m", "tests.hostile.cell_agent", told],
             uid=uid,
             environment={"PYTHONPATH": str(REPOSITORY), "AGENT_SECRET": self.secret},
             stdin=subprocess.PIPE,

@@ -123,7 +123,7 @@ def test_everything_at_once_is_refused_one_by_one_and_survived(hostile: HostileA
             hostile.say(data)
             assert hostile.refusal()
     hostile.build_and_kill(8)
-    eventually(hostile.descriptors, before)
+    eventually(lambda: hostile.descriptors() <= before, True)
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 9, MOST_PASSED])
@@ -139,7 +139,7 @@ def test_descriptors_that_nobody_asked_for_are_closed(count: int, hostile: Hosti
         assert select.select([read], [], [], ANSWER_S)[0], "somebody holds the other end"
         assert os.read(read, 1) == b""
         os.close(read)
-    eventually(hostile.descriptors, before)
+    eventually(lambda: hostile.descriptors() <= before, True)
     hostile.build_and_kill(9)
 
 
@@ -154,12 +154,15 @@ def test_its_own_socket_is_no_present(hostile: HostileAgent) -> None:
 
 
 def test_requests_in_the_wrong_order_are_refused(hostile: HostileAgent) -> None:
+    """It may be ready before or after the refusals are there."""
     hostile.say(encode(prepare_request(20, DEFAULT_PROFILE)))
     hostile.say(encode(prepare_request(20, DEFAULT_PROFILE)))
-    assert "taken" in hostile.refusal()
     hostile.say(encode(TerminateCell(20)))
-    assert "state" in hostile.refusal()
-    hostile.expect(CellReady, 20)
+    answers = [hostile.hear() for _ in range(3)]
+    reasons = [answer.reason.decode() for answer in answers if isinstance(answer, Refused)]
+    assert [isinstance(answer, CellReady) for answer in answers].count(True) == 1
+    assert "taken" in reasons[0]
+    assert "state" in reasons[1]
     hostile.say(encode(TerminateCell(20)))
     assert "state" in hostile.refusal()
     for _ in range(2):

@@ -367,15 +367,36 @@ class StagedCell:
         status, self.status = os.pipe()
         stdout, self.stdout = os.pipe()
         stderr, self.stderr = os.pipe()
+        told, tell = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
+                os.dup2(tell, 3)
+                os.closerange(4, 65_536)
+                os.close(3)
                 signal.pause()
             finally:
                 os._exit(0)
+        os.close(tell)
+        os.read(told, 1)  # its end-of-file: the child holds none of these descriptors any more
+        os.close(told)
         self.passed = [ours.detach(), script, status, stdout, stderr, os.pidfd_open(self.pid)]
-        self.ends = CellEnds(number, [], self.passed)
+        self.number = number
+        self._ends: CellEnds | None = None
         self._alive = True
+
+    @property
+    def ends(self) -> CellEnds:
+        """What the agent makes of the descriptors; without it they belong to whoever got ``passed``."""
+        if self._ends is None:
+            self._ends = CellEnds(self.number, [], self.passed)
+        return self._ends
+
+    def abandoned(self) -> bool:
+        """Whether nobody holds the agent's end of the output any more."""
+        poll = select.poll()
+        poll.register(self.stdout, 0)
+        return bool(poll.poll(0))
 
     def write_record(self, status: int = 0, killed: int = 0, cpu_us: int = 0, max_rss_kib: int = 0) -> None:
         """As the init does at its end."""
@@ -396,7 +417,8 @@ class StagedCell:
         self.control.close()
         for fd in (self.script, self.stdout, self.stderr):
             os.close(fd)
-        self.ends.close()
+        if self._ends is not None:
+            self._ends.close()
 
 
 @contextmanager

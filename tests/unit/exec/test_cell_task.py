@@ -12,12 +12,10 @@ import pytest
 
 from lattice_agent.errors import SandboxError
 from lattice_agent.exec.cell_task import CellTask
-from lattice_agent.exec.kernel import seqpacket
 from lattice_agent.exec.memory_watch import INTERVAL_MS
 from lattice_agent.exec.outcome import Cause, Clock, Kind, Outcome, error_text
 from tests.hostile.rig import OUTER_LIMIT_S
 from tests.rigs.cells import StagedCell, a_plan, a_staged_cell
-from tests.unit.exec.test_runner import only_free_descriptors
 
 LIMIT = 10
 EXITED_3 = 0x0300
@@ -193,27 +191,10 @@ def test_closed_streams_do_not_wake_it_again() -> None:
         task = CellTask(a_plan(":"), staged.ends, "/somewhere")
         os.dup2(staged.control.fileno(), staged.stdout)
         os.dup2(staged.control.fileno(), staged.stderr)
-        task.turn(OUTER_LIMIT_S)
-        task.turn(0)
+        task.turn()
+        task.turn()
         assert not select.select([task.events], [], [], 0)[0]
         task.close()
-
-
-def test_a_task_that_cannot_be_made_gives_the_cell_back() -> None:
-    before = os.listdir("/proc/self/fd")
-    staged = StagedCell()
-    with only_free_descriptors(0), pytest.raises(OSError, match="Too many open files"):
-        CellTask(a_plan(":"), staged.ends, "/somewhere")
-    seqpacket.close_all([fd for fd in staged.passed if str(fd) in os.listdir("/proc/self/fd") and _is_end(staged, fd)])
-    staged.control.close()
-    staged.die()
-    for fd in (staged.script, staged.stdout, staged.stderr):
-        os.close(fd)
-    assert os.listdir("/proc/self/fd") == before
-
-
-def _is_end(staged: StagedCell, fd: int) -> bool:
-    return False
 
 
 def test_a_task_that_was_refused_says_so(pair: tuple[StagedCell, CellTask]) -> None:
