@@ -18,6 +18,9 @@ SCRIPT = "script"
 RULESET_FD = 5
 """Where native/cell finds the launcher's Landlock ruleset; below it are the descriptors it waits with."""
 
+CELL_IDS = range(0x7000_0000, 0x8000_0000)
+"""User and group ids of cells that root builds: above everything that accounts, containers (systemd's end at
+0x6FFFFFFF) and user namespaces commonly use."""
 FILES_MOST = 256
 """RLIMIT_NOFILE of a script. It bounds pipe and socket buffers, which no process's size shows."""
 STACK_BYTES = 8 << 20

@@ -71,19 +71,28 @@ def _make(build: Build, report_fd: int, through: bool) -> None:
     try:
         signals.unblock_all()
         prctl.set_dumpable(1)  # the spawner's files in /proc/self belong to root; native/cell undoes this
+        steps = cell_steps.steps_for(build)
+        carry_out(tuple(step for step in steps if step.name in cell_steps.ON_HOST), build)
         if through:
             _through_user_namespace(build, report)
-        carry_out(cell_steps.steps_for(build), build)
+        carry_out(tuple(step for step in steps if step.name not in cell_steps.ON_HOST), build)
         handed = [build.control[0], build.script, build.status[0], build.stdout[0], build.stderr[0]]
         own = [build.tmpfs, build.proc, *build.held] if build.blueprint.namespaces else []
         report.sendmsg([FINISHED], seqpacket.rights(handed + own))
         ruleset = blueprint.RULESET_FD if build.ruleset >= 0 else 0
         words = (*build.script_ids, ruleset, build.clear_capabilities, build.empty_bounding_set)
-        os.execve(build.program, [b"lattice-cell", *(str(word).encode() for word in words)], {})  # noqa: S606
+        _become_init(build.program, [b"lattice-cell", *(str(word).encode() for word in words)])
     except (StepError, OSError) as error:
         report.send(FAILED + str(error).encode("utf-8", "replace")[:REASON_MOST])
     finally:
         os._exit(1)
+
+
+def _become_init(program: int, argv: list[bytes]) -> None:
+    try:
+        os.execve(program, argv, {})  # noqa: S606 - an exec without a shell is the point
+    except OSError as error:
+        raise StepError(f"exec of native/cell: {error.strerror}") from error
 
 
 def open_program() -> int:

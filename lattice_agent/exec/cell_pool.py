@@ -283,6 +283,7 @@ class CellPool:
             end.memory_hit = bool(message.memory_hit)
             end.gone.set()
             return
+        self._failed(message.cell, "it ended before it was ready")
         for pool in self._pools.values():
             for cell in pool.ready:
                 if cell.number == message.cell:  # killed by somebody while it waited

@@ -584,6 +584,8 @@ CELL_STEPS = (
     ),
 )
 """In the order of execution."""
+ON_HOST = ("resolver-file", "work-disk")
+"""Steps that need the host's tree: before the template is entered, whichever way that goes."""
 
 
 def steps_for(build: Build) -> tuple[Step, ...]:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 
 from lattice_agent.exec import cell, filter_source
-from lattice_agent.exec.blueprint import Blueprint, Build, Identity
+from lattice_agent.exec.blueprint import CELL_IDS, Blueprint, Build, Identity
 from lattice_agent.exec.kernel import cgroup, libc, seqpacket
 from lattice_agent.exec.memory_watch import INTERVAL_MS, Place
 from lattice_agent.exec.requests import (
@@ -43,9 +43,8 @@ CELLS_MOST = 64
 """At once, in whatever state; a PrepareCell beyond is refused."""
 TEMPLATES_MOST = 16
 """Kept at once; the one that was not used for longest goes. Running cells do not need their template any more."""
-FIRST_ID, ID_RANGES, RANGE = 0x7000_0000, 1 << 20, 1 << 8
-"""Ids of cells: one of a million ranges of 256, chosen by chance for each spawner, above everything that accounts,
-containers (systemd's end at 0x6FFFFFFF) and user namespaces commonly use."""
+IDS_OF_ONE = 256
+"""Ids that one spawner uses, chosen by chance out of CELL_IDS."""
 INSIDE_ID = 1000
 """What an unprivileged agent's id is called inside."""
 INIT = 1
@@ -115,7 +114,8 @@ class Cells:
         self._tell = tell
         self._cells: dict[int, Cell] = {}
         self._slots = list(range(CELLS_MOST - 1, -1, -1))
-        self._first_id = FIRST_ID + (int.from_bytes(os.urandom(4), "big") % ID_RANGES) * RANGE
+        chosen = int.from_bytes(os.urandom(4), "big") % (len(CELL_IDS) // IDS_OF_ONE)
+        self._first_id = CELL_IDS[chosen * IDS_OF_ONE]
         self._root = os.geteuid() == 0
         self._groups_left = bool(set(os.getgroups()) - {os.getegid()})
         self._filters = filter_source.Filters()

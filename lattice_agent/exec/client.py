@@ -196,5 +196,6 @@ class SandboxClient:
             case Refused():
                 raise SandboxError(f"the spawner refused: {message.reason.decode('utf-8', 'replace')}")
             case CellGone():
+                self._building.discard(message.cell)
                 if message.cell == self._wanted:
                     self._gone[message.cell] = message

@@ -101,18 +101,21 @@ class Runner:
         try:
             if profile.level is Level.LANDLOCK or profile.work_disk is not None:
                 directory = WorkDirectory.create(profile.work_disk or plan.work_root, None)
-            inside = directory.path if directory and profile.level is Level.LANDLOCK else blueprint.WORK
             cell = await self._link.cells.take(profile, directory.path if directory else "")
-            run = CellRun(CellTask(plan, cell, inside, on_output), self._link.cells, self._link)
-            try:
-                return await run.conduct()
-            finally:
-                run.close()
-        except OSError as error:
-            return failed_to_start(plan.level, f"{error.strerror}: {error.filename}")
-        except SandboxError as error:
-            return failed_to_start(plan.level, str(error))
+        except (OSError, SandboxError) as error:
+            if directory is not None:
+                await self._remove(directory)
+            return failed_to_start(plan.level, _reason(error))
+        except BaseException:
+            if directory is not None:
+                await self._remove(directory)
+            raise
+        inside = directory.path if directory and profile.level is Level.LANDLOCK else blueprint.WORK
+        run = CellRun(CellTask(plan, cell, inside, on_output), self._link.cells, self._link)
+        try:
+            return await run.conduct()
         finally:
+            run.close()
             if directory is not None:
                 await self._remove(directory)
 
@@ -175,6 +178,12 @@ async def open_runner(
                 serving.cancel()
     finally:
         link.close()
+
+
+def _reason(error: OSError | SandboxError) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return str(error)
 
 
 async def _serve(link: SpawnerLink, scope: trio.CancelScope) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Generator
 from typing import Final
 
 from lattice_agent.errors import SandboxError
+from lattice_agent.exec.blueprint import CELL_IDS
 from lattice_agent.exec.removal import empty_directory, open_whatever_mode
 
 log = logging.getLogger(__name__)
@@ -156,7 +157,9 @@ def _leftovers(root: str) -> list[str]:
 
 def _is_own_directory(entry: "os.DirEntry[str]") -> bool:
     try:
-        return entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+        owner = entry.stat(follow_symlinks=False).st_uid
+        of_a_cell = os.geteuid() == 0 and owner in CELL_IDS
+        return entry.is_dir(follow_symlinks=False) and (owner == os.geteuid() or of_a_cell)
     except OSError:
         return False
 

@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 from lattice_agent.errors import SandboxError
-from lattice_agent.exec import launch
+from lattice_agent.exec import cell_pool, launch
 from lattice_agent.exec.kernel import libc, seqpacket
 from lattice_agent.exec.library import DEFAULT_LIMITS
 from lattice_agent.exec.launch import SpawnerProcess, start_spawner
@@ -29,6 +29,7 @@ from lattice_agent.exec.runner import open_runner
 from lattice_agent.exec.sandbox import Sandbox
 
 LEAKED_PIPE, LEAKED_SOCKET = 77, 78
+BUILD_S = 5.0
 SOME_GROUPS = [4, 27]
 """Of an agent that is root: what they open must not be open to scripts."""
 _JOIN_SESSION, _SETPERM, _SESSION, _EVERYBODY = 1, 5, -3, 0x3F3F_3F3F
@@ -135,6 +136,7 @@ def put_a_key() -> None:
 
 def main() -> None:
     options = json.loads(sys.argv[1])
+    cell_pool.BUILD_S = BUILD_S  # type: ignore[misc]  # final, but some cells without a step never come to be
     leave_descriptors_open()
     if options["has_a_key"]:
         put_a_key()

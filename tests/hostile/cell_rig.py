@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import resource
 import secrets
 import select
@@ -165,9 +166,26 @@ class World:
                     found.append(Process.look(entry))
         return [process for process in found if process.state not in "ZX"]
 
+    def outer_pid(self, pid: int) -> int:
+        """What the test's own namespace calls a process of the world (NSpid in proc_pid_status(5))."""
+        own = os.readlink(f"/proc/{self.init}/ns/pid")
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit() and os.readlink(entry / "ns/pid") == own:
+                    if inner_pid(int(entry.name)) == pid:
+                        return int(entry.name)
+        raise AssertionError(f"no process {pid} in the world")
+
     def _join(self) -> None:
         if self.memory is not None:
             self.memory.join()
+
+
+def inner_pid(pid: int) -> int:
+    """What the innermost namespace of a process calls it."""
+    found = re.search(r"^NSpid:.*\s(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
 
 
 @dataclass(frozen=True)
@@ -387,10 +405,7 @@ class Agent:
     @property
     def pid(self) -> int:
         """Process id of the agent, as the world calls it."""
-        line = next(
-            line for line in Path(f"/proc/{self.outer_pid}/status").read_text().splitlines() if line.startswith("NSpid:")
-        )
-        return int(line.split()[-1])
+        return inner_pid(self.outer_pid)
 
     @property
     def spawner(self) -> int:
@@ -446,8 +461,9 @@ class Agent:
         return self.outcome(self.begin(name, **options))
 
     def kill(self) -> None:
-        """SIGKILL for the agent alone."""
-        os.kill(self.outer_pid, signal.SIGKILL)
+        """SIGKILL for the agent alone, if it is still there."""
+        with suppress(ValueError, OSError):
+            os.kill(self.outer_pid, signal.SIGKILL)
         self._nsenter.wait()
 
 
