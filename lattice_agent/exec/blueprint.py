@@ -112,7 +112,7 @@ class Build:
         self.script = -1
         self.proc = -1
         self.tmpfs = -1
-        self.held: list[int] = []
+        self.held = -1
         self.work_disk = -1
         self.ruleset = -1
         self.script_ids = (0, 0)

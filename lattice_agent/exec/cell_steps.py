@@ -175,10 +175,9 @@ def _resolver(build: Build) -> None:
     mounts.restrict("/etc/resolv.conf")
 
 
-def _held_namespaces(build: Build) -> None:
-    """Their end is the dear part of a cell's end; a descriptor that the spawner holds puts it off."""
-    kinds = ("mnt",) if build.blueprint.network else ("mnt", "net")
-    build.held = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in kinds]
+def _held_namespace(build: Build) -> None:
+    """Its end is the dear part of a cell's end; the spawner's descriptor takes it out of the init's way."""
+    build.held = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _hostname(build: Build) -> None:
@@ -418,10 +417,10 @@ CELL_STEPS = (
         _namespaced,
     ),
     Step(
-        "held-namespaces",
-        _held_namespaces,
-        "descriptors on the mount and network namespace, for the spawner",
-        "an outcome does not wait for them to be taken down",
+        "held-namespace",
+        _held_namespace,
+        "a descriptor on the mount namespace, for the spawner",
+        "an outcome does not wait until the mounts are taken down",
         _namespaced,
     ),
     Step(

@@ -52,8 +52,6 @@ INIT = 1
 LAST_WORDS = 3
 """Messages that a maker can have sent, its end-of-file included."""
 WAITING, BUILDING, READY, IN_USE, ENDING = range(5)
-HELD_MOST = 8
-"""Descriptors of namespaces whose cells are gone; with them goes what is still on their tmpfs."""
 _HOSTNAME = "cell"
 _FAMILIAR = ("/bin/sh", "/etc/ld.so.cache")
 _FAMILIAR_LIBRARIES = ("ld-", "libc.so", "libc-")
@@ -76,8 +74,8 @@ class Cell:
         self.handed: list[int] = []
         """The agent's descriptors until it has them."""
         self.place: Place | None = None
-        self.held: list[int] = []
-        """Namespaces whose end is to come later than the cell's."""
+        self.held = -1
+        """Its mount namespace."""
         self.group: cgroup.Group | None = None
         self.memory_limit = 0
         self.memory_peak = 0
@@ -101,9 +99,10 @@ class Cell:
         self.handed = []
         if self.place is not None:
             self.place.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+        for fd in (self.pidfd, self.held):
+            if fd >= 0:
+                os.close(fd)
+        self.pidfd = self.held = -1
 
 
 class Cells:
@@ -123,7 +122,6 @@ class Cells:
         self._unremoved: list[cgroup.Group] = []
         self._templates: dict[object, cell.Template] = {}
         self._program = -1
-        self._held: list[int] = []
         self._familiar = familiar_files()
         self._watched_ns = 0
         self._gone_plans: dict[int, Blueprint] = {}
@@ -143,15 +141,10 @@ class Cells:
 
     @property
     def interval_ms(self) -> int | None:
-        """How long the loop may wait: until the next ``watch``, or until it is quiet enough for ``tidy``."""
+        """How long the loop may wait: until the next ``watch``; None: there is nothing to watch."""
         if any(entry.memory_limit or entry.successor for entry in self._cells.values()):
             return max(INTERVAL_MS - (time.monotonic_ns() - self._watched_ns) // 1_000_000, 0)
-        return INTERVAL_MS if self._held else None
-
-    def tidy(self) -> None:
-        """Let go of the namespaces of cells that are gone: the kernel takes them down now, in about 0.2 ms each."""
-        held, self._held = self._held, []
-        seqpacket.close_all(held)
+        return None
 
     def watch(self) -> None:
         """Measure every cell in use if it is time, and kill those that use more memory than they may."""
@@ -452,7 +445,7 @@ class Cells:
 
     def _place(self, entry: Cell, descriptors: list[int]) -> Place:
         if entry.plan.namespaces:
-            tmpfs, proc, *entry.held = descriptors
+            tmpfs, proc, entry.held = descriptors
             return Place(entry.pid, proc, tmpfs, own_network=not entry.plan.network)
         seqpacket.close_all(descriptors)
         return Place(entry.pid, -1, -1, own_network=False)
@@ -492,9 +485,6 @@ class Cells:
         if entry.socket is not None:
             self._poll.unregister(entry.socket)
         entry.close()
-        self._held += entry.held
-        if len(self._held) > HELD_MOST:
-            self.tidy()
         if entry.group is not None:
             self._unremoved.append(entry.group)
         # A group cannot be removed before the kernel has let go of its last process: tried again with the next cell.

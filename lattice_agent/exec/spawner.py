@@ -122,8 +122,6 @@ class Spawner:
         if self._watch.fileno() in ready:
             self._watch.clear()
             self._reap()
-        if not ready:
-            self.cells.tidy()
         self.cells.hear(ready)
         self.cells.watch()
         if self._orphans is not None:

@@ -2,7 +2,7 @@
 
 Started by ``cell_rig.Agent``. One line of JSON on standard input for each script, one on standard output for each
 outcome, which bear the same number; any number at once. The argument is JSON too: ``without``, names of steps that its
-spawner leaves out; ``keep``, the level whose cells are kept ready; ``has_a_key``, whether its session keyring holds one.
+spawner leaves out; ``keep``, the level whose cells are kept ready; ``has_a_key``, whether its session keyring has one.
 
 It is as careless as an agent may be: it has a secret in its environment, and descriptors that are not closed on exec.
 """
@@ -20,9 +20,10 @@ import trio
 
 from lattice_agent.errors import SandboxError
 from lattice_agent.exec import cell_pool, launch
+from lattice_agent.exec.host import count_uid_threads
 from lattice_agent.exec.kernel import libc, seqpacket
-from lattice_agent.exec.library import DEFAULT_LIMITS
 from lattice_agent.exec.launch import SpawnerProcess, start_spawner
+from lattice_agent.exec.library import DEFAULT_LIMITS
 from lattice_agent.exec.outcome import Outcome
 from lattice_agent.exec.plan import Level, Profile
 from lattice_agent.exec.runner import open_runner
@@ -47,7 +48,13 @@ def start_spawner_without(names: list[str]) -> SpawnerProcess:
     start = program.index("from lattice_agent")
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", program[:start] + "\n" + _LEAVE_OUT.format(names=names) + program[start:]],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                "-c",
+                program[:start] + "\n" + _LEAVE_OUT.format(names=names) + program[start:],
+            ],
             env={},
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -72,6 +79,9 @@ async def answer(sandbox: Sandbox, request: dict[str, Any]) -> None:
     """Run one script and tell how it ended."""
     limits = replace(DEFAULT_LIMITS, **{"wall_s": 10.0, "cpu_s": 15, **request["limits"]})
     profile = Profile(Level(request["level"]), **{name: tuple(paths) for name, paths in request["paths"].items()})
+    if profile.level is Level.LANDLOCK and os.geteuid() != 0:
+        # As the agent does it: there the limit counts everything that the user has.
+        limits = replace(limits, processes=limits.processes + (count_uid_threads(os.geteuid()) or 0))
     if request["work_disk"]:
         profile = replace(profile, work_disk=request["work_disk"])
     try:

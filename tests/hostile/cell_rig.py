@@ -1,4 +1,4 @@
-"""What tests of hostile scripts in cells share: a world to fight in, an agent in it, the corpus, and looks from outside.
+"""What tests of hostile scripts in cells share: a world to fight in, an agent in it, the corpus, looks from outside.
 
 Every fight takes place in a world: pid, mount, network, ipc and uts namespaces of its own with a private /tmp, all of
 which are gone when the world is closed or its time is over, whatever the scripts did. The agent lives in there, and so
@@ -43,7 +43,9 @@ SETTLE_S = 10
 """How long whatever is left gets to be gone. Looks, because /proc sends no events."""
 ANSWER_S = 45
 """For an outcome, on top of the script's own clock."""
-ROOT, NOBODY = 0, 65534
+ROOT, NOBODY = 0, 62_000 + os.getpid() % 2_000
+"""An id that is nobody's, also not that of tests that run beside: the kernel counts a user's processes, whoever made
+them."""
 AGENTS = {"root": ROOT, "nobody": NOBODY}
 MIB = 1 << 20
 OUTSIDE_LIMITS = {
@@ -87,7 +89,9 @@ class World:
     def __init__(self, memory_bytes: int | None = None) -> None:
         self.memory = MemoryGroup(memory_bytes) if memory_bytes else None
         mounts = [f"mount -t tmpfs -o mode=1777,size={WORLD_FILES} tmpfs {place}" for place in PLACES]
-        prepare = "; ".join(["trap '' CHLD", *mounts, "ip link set lo up", NUMBERS_APART, "echo", f"exec sleep {WORLD_S}"])
+        prepare = "; ".join(
+            ["trap '' CHLD", *mounts, "ip link set lo up", NUMBERS_APART, "echo", f"exec sleep {WORLD_S}"]
+        )
         reachable = [sys.executable, REPOSITORY / "tools/reachable.py", REPOSITORY, sys.base_prefix, sys.prefix, "--"]
         namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--mount-proc", "--propagation", "private"]
         self._holder = subprocess.Popen(
@@ -171,9 +175,10 @@ class World:
         own = os.readlink(f"/proc/{self.init}/ns/pid")
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
-                if entry.name.isdigit() and os.readlink(entry / "ns/pid") == own:
-                    if inner_pid(int(entry.name)) == pid:
-                        return int(entry.name)
+                if not entry.name.isdigit() or os.readlink(entry / "ns/pid") != own:
+                    continue
+                if inner_pid(int(entry.name)) == pid:
+                    return int(entry.name)
         raise AssertionError(f"no process {pid} in the world")
 
     def _join(self) -> None:

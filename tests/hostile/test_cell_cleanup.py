@@ -1,4 +1,4 @@
-"""Work directories on the host's disk, after scripts that make them hard to remove. On a tmpfs they go with the cell."""
+"""Work directories on the host's disk, after scripts that make them hard to remove. A tmpfs goes with the cell."""
 
 import os
 from collections.abc import Iterator
@@ -46,7 +46,9 @@ for directory, names, files in os.walk(".", followlinks=True):
         names.clear()
 """
 REMOVE = "import os, shutil\nfor name in os.listdir(): shutil.rmtree(name) if os.path.isdir(name) else os.remove(name)"
-BY_WORDS = "import os, subprocess\nfor name in subprocess.getoutput('ls').split(): os.path.isdir(name) or os.remove(name)"
+BY_WORDS = (
+    "import os, subprocess\nfor name in subprocess.getoutput('ls').split(): os.path.isdir(name) or os.remove(name)"
+)
 
 MESSES = [
     Mess("links_out", FOLLOW),

@@ -1,7 +1,7 @@
 """What a script in a cell cannot reach: every attempt works outside, and is refused inside.
 
 Each script makes its attempts plainly in the world of the agent, where they succeed, so that none is judged by how the
-kernel dislikes its arguments; and in cells of every kind, where none may. The exceptions are in tables, and checked too.
+kernel dislikes its arguments; and in cells of every kind, where none may. Exceptions are in tables, and checked too.
 """
 
 import os
@@ -189,7 +189,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
 def test_no_attempt_succeeds_in_a_cell(probe: Probe, host: Host) -> None:
     outside = host.plainly(probe)
     assert outside
-    expected = {name: "works" for name in outside}
+    expected = dict.fromkeys(outside, "works")
     absent = {name: result for name, result in ABSENT.items() if outside.get(name) == result}
     never = {name: result for name, result in NEVER_DONE.items() if name in outside}
     assert outside == {**expected, **absent, **never}
@@ -205,3 +205,21 @@ def test_no_attempt_succeeds_in_a_cell(probe: Probe, host: Host) -> None:
         got_through = {name for name, result in outcome.results.items() if result not in probe.refused}
         assert got_through == KNOWN.get((who, level), set()) & outside.keys(), outcome.results
         assert_nothing_left(host.agent)
+
+
+OWN_VARIABLES = {"PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR"}
+LOCALE = "LC_CTYPE"
+"""Set by python3 itself where there is no locale."""
+
+
+def test_outside_the_environment_is_inherited(host: Host) -> None:
+    seen = plainly(host.world, "environment.py", environment={"AGENT_SECRET": host.agent.secret})
+    assert seen.results["AGENT_SECRET"] == host.agent.secret
+
+
+def test_the_environment_is_the_scripts_own(host: Host) -> None:
+    for who, level in PLACES:
+        if who == host.who:
+            seen = host.agent.run("environment.py", level=level)
+            assert seen.results.keys() - {LOCALE} == OWN_VARIABLES
+            assert host.agent.secret not in seen.stdout

@@ -205,6 +205,7 @@ def test_the_end_of_a_cell_without_namespaces_is_the_end_of_nothing_else(step: s
         finally:
             bystander.kill()
             agent.kill()
+            agent.close()
 
 
 @pytest.mark.parametrize("step", ["", "keyring"])

@@ -254,6 +254,17 @@ def a_reachable_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         shutil.rmtree(place)
 
 
+@contextmanager
+def a_place() -> Iterator[Path]:
+    """A directory that cells can be shown: not below /tmp, of which they have their own, and open to every user."""
+    place = Path(tempfile.mkdtemp(dir="/opt"))
+    try:
+        place.chmod(0o755)
+        yield place
+    finally:
+        shutil.rmtree(place)
+
+
 class Hold:
     """A step in which whoever carries it out stays until it is released: ``with a_hold() as hold``."""
 
@@ -312,6 +323,11 @@ def init_of(cell: CellEnds) -> int:
         if line.startswith("Pid:"):
             return int(line.split()[1])
     raise AssertionError("no pidfd")
+
+
+def its_init_listens(cell: CellEnds) -> None:
+    """Wait until the cell's init handles its signals: a moment after the cell is ready."""
+    settled(lambda: int(status_of(init_of(cell))["SigCgt"], 16) & 1 << (signal.SIGUSR2 - 1))
 
 
 def status_of(pid: int) -> dict[str, str]:

@@ -9,8 +9,8 @@ from contextlib import suppress
 from attempts import libc, report
 
 SHARED = (
-    "/", "/usr", "/usr/bin/env", "/bin/sh", "/etc", "/etc/passwd", "/etc/hosts", "/etc/ld.so.cache", "/dev", "/dev/null",
-    "/dev/urandom", "/proc", "/proc/version",
+    "/", "/usr", "/usr/bin/env", "/bin/sh", "/etc", "/etc/passwd", "/etc/hosts", "/etc/ld.so.cache", "/dev",
+    "/dev/null", "/dev/urandom", "/proc", "/proc/version",
 )  # fmt: skip
 FIRST_BYTE = struct.pack("=hh4xqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
 IN_OPEN = 0x20

@@ -7,8 +7,8 @@ import time
 from contextlib import suppress
 
 SHARED = (
-    "/", "/usr", "/usr/bin/env", "/bin/sh", "/etc", "/etc/passwd", "/etc/hosts", "/etc/ld.so.cache", "/dev", "/dev/null",
-    "/dev/urandom", "/proc", "/proc/version",
+    "/", "/usr", "/usr/bin/env", "/bin/sh", "/etc", "/etc/passwd", "/etc/hosts", "/etc/ld.so.cache", "/dev",
+    "/dev/null", "/dev/urandom", "/proc", "/proc/version",
 )  # fmt: skip
 OFD_SETLK = 37
 FIRST_BYTE = struct.pack("=hh4xqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 0, 1, 0)

@@ -1,4 +1,4 @@
-"""Make the system calls that open most of the kernel: tracing, bpf, io_uring, userfaultfd, perf, modules, swap, quotas."""
+"""Make system calls that open most of the kernel: tracing, bpf, io_uring, userfaultfd, perf, modules, swap, quotas."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""Chains of processes: each forks and ends at once, so that whoever kills what he sees comes too late. The script ends."""
+"""Chains of processes: each forks and ends at once, so that who kills what he sees comes too late. The script ends."""
 
 import os
 import time

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import struct
+from itertools import islice
 
 libc = ctypes.CDLL(None, use_errno=True)
 CREATE, ADD_RULE = 444, 445
@@ -21,7 +22,7 @@ def fill():
     rulesets = [libc.syscall(CREATE, struct.pack("=Q", EXECUTE), 8, 0) for _ in range(RULESETS)]
     if rulesets[0] < 0:
         raise OSError(ctypes.get_errno(), "landlock_create_ruleset")
-    for path, _ in zip(files(), range(FILES)):
+    for path in islice(files(), FILES):
         fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
         rule = struct.pack("=Qi", EXECUTE, fd)
         for ruleset in rulesets:

@@ -1,4 +1,4 @@
-"""Read one byte in every two megabytes of huge empty mappings: the pages are all the same one, the page tables are not."""
+"""Read a byte in every two megabytes of huge empty mappings: the pages are all the same one, their tables are not."""
 
 import mmap
 import os

@@ -55,7 +55,9 @@ for name in ("NOFILE", "CORE", "MEMLOCK", "MSGQUEUE", "STACK", "SIGPENDING"):
     report(name, resource.getrlimit(getattr(resource, f"RLIMIT_{name}", {"SIGPENDING": 11}.get(name)))[1])
 for kind in ("ipc", "uts", "net", "cgroup", "mnt", "user", "pid"):
     report(f"{kind} namespace", os.readlink(f"/proc/self/ns/{kind}"))
-report("resolver", text("/etc/resolv.conf").strip().replace("\n", " ") if os.path.exists("/etc/resolv.conf") else "none")
+report(
+    "resolver", text("/etc/resolv.conf").strip().replace("\n", " ") if os.path.exists("/etc/resolv.conf") else "none"
+)
 attempt("connect to itself", connect_to_itself)
 attempt("write to /proc/self", open_for_writing, "/proc/self/coredump_filter")
 attempt("write to a device", open_for_writing, "/dev/zero")

@@ -14,7 +14,7 @@ import trio.testing
 
 from lattice_agent.errors import SandboxError
 from lattice_agent.exec.cell_ends import CellEnds
-from lattice_agent.exec.cell_pool import BUILD_S, PROFILES_MOST, CellPool
+from lattice_agent.exec.cell_pool import BUILD_S, PROFILES_MOST, REVIEW_S, CellPool
 from lattice_agent.exec.plan import Level, Profile
 from lattice_agent.exec.pool import KEPT, MOST, SHRINK_S
 from lattice_agent.exec.requests import (
@@ -149,24 +149,68 @@ async def test_without_a_default_nothing_is_built_in_advance(desk: Desk) -> None
         assert desk.posted == []
 
 
-async def test_whoever_takes_the_last_ready_cell_has_the_next_ones_built(desk: Desk) -> None:
+async def test_each_taken_cell_has_one_successor(desk: Desk) -> None:
     async with a_pool(desk, STRICT) as pool:
         desk.build_all()
         cells = [await pool.take(STRICT) for _ in range(KEPT)]
         assert [cell.number for cell in cells] == [1, 2]
-        assert desk.asked == [1, 2, 3, 4]
+        assert [pool.successor(STRICT) for _ in range(3)] == [3, 4, 0]  # what is on its way is counted
+        desk.build(4, 3)
+        cells.append(await pool.take(STRICT))
+        assert cells[-1].number == 4
         for cell in cells:
             cell.close()
 
 
-async def test_the_next_one_is_built_when_a_run_is_over(desk: Desk, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_successor_serves_whoever_waits(desk: Desk, nursery: trio.Nursery) -> None:
     async with a_pool(desk, STRICT) as pool:
         desk.build_all()
+        cells = [await pool.take(STRICT) for _ in range(KEPT)]
+        taking = Taking(pool)
+        assert pool.successor(STRICT) == 3
+        nursery.start_soon(taking)
+        await quiet()
+        desk.build(3)
+        await quiet()
+        assert taking.cell is not None
+        assert taking.cell.number == 3
+        for cell in (*cells, taking.cell):
+            cell.close()
+
+
+async def test_a_successor_that_fails_is_no_longer_waited_for(desk: Desk, nursery: trio.Nursery) -> None:
+    async with a_pool(desk, STRICT) as pool:
+        desk.build_all()
+        cells = [await pool.take(STRICT) for _ in range(KEPT)]
+        assert pool.successor(STRICT) == 3
+        taking = Taking(pool)
+        nursery.start_soon(taking)
+        await quiet()
+        desk.fail(3, b"64 cells now")
+        await quiet()
+        assert taking.failure == "SandboxError: 64 cells now"
+        for cell in cells:
+            cell.close()
+
+
+async def test_a_profile_that_keeps_nothing_ready_has_no_successors(desk: Desk) -> None:
+    async with a_pool(desk) as pool:
+        assert pool.successor(STRICT) == 0
+        pool.keep(STRICT)
+        desk.build_all()
         cell = await pool.take(STRICT)
-        pool.over(cell)
+        pool.keep(None)
+        assert pool.successor(STRICT) == 0
         cell.close()
-        await trio.sleep(0.1)
-        assert desk.asked == [1, 2, 3]
+
+
+async def test_a_cell_that_is_gone_before_it_was_heard_of_is_not_waited_for(desk: Desk) -> None:
+    """As when no descriptor was left to receive it with: it ends, and must not count as on its way for ever."""
+    async with a_pool(desk, STRICT) as pool:
+        pool.hear(CellGone(1, 0, 0), [])
+        pool.hear(CellGone(2, 0, 0), [])
+        pool.spawner_started()
+        assert not pool._pools[STRICT].building & {1, 2}
 
 
 async def test_a_run_waits_for_its_cell(desk: Desk, nursery: trio.Nursery) -> None:
@@ -507,11 +551,11 @@ async def test_another_profile_can_be_kept_ready(desk: Desk, autojump_clock: tri
         pool.keep(OTHER)
         assert len(desk.asked) == 2 * KEPT
         desk.build_all()
-        await trio.sleep(0.1)
+        await trio.sleep(REVIEW_S + 1)
         assert sorted(desk.killed) == [1, 2]
         pool.keep(OTHER)
         pool.keep(None)
-        await trio.sleep(0.1)
+        await trio.sleep(REVIEW_S + 1)
         assert sorted(desk.killed) == [1, 2, 3, 4]
         assert len(desk.asked) == 2 * KEPT
         pool.spawner_died()

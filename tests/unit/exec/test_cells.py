@@ -1,5 +1,6 @@
 """The spawner's table of cells, over its socket: what may be asked in which state, what fails, what is given back."""
 
+import ctypes
 import os
 import signal
 import time
@@ -32,11 +33,13 @@ from tests.rigs.cells import (
     Hold,
     a_cell_line,
     a_hold,
+    a_place,
     a_reachable_program,
     ended,
     fork_spawner_as,
     heard_from,
     init_of,
+    its_init_listens,
     refusal,
     settled,
     start,
@@ -181,6 +184,7 @@ def test_a_cell_in_use_can_be_killed_with_all_that_is_in_it(line: CellLine) -> N
 def test_an_ending_cell_keeps_its_number_until_it_is_gone(line: CellLine, tmp_path: Path) -> None:
     # At level landlock the init does the killing; a stopped one is on its way as long as the test likes.
     cell = line.cell(5, level=b"landlock", directory=os.fsencode(tmp_path))
+    its_init_listens(cell)
     init = init_of(cell)
     os.kill(init, signal.SIGSTOP)
     try:
@@ -240,6 +244,65 @@ def test_a_cell_that_makes_no_sense_is_refused(line: CellLine, change: dict[str,
     assert line.answers(KillCell(5)) == [CellGone(5, 0, 0)]
 
 
+# --- the successor ---
+
+
+def test_a_successor_is_built_when_the_cell_is_gone(line: CellLine) -> None:
+    cell = line.cell(5)
+    line.send(UseCell(5, 1 << 30, 10, 0, 6))
+    start(cell, "exit 0")
+    heard = [line.hear(), line.hear()]
+    assert [one.cell for one in heard if isinstance(one, CellGone)] == [5]
+    [successor] = [one for one in heard if isinstance(one, CellEnds)]
+    assert successor.number == 6
+    start(successor, "echo as usable as any")
+    heard_from(successor, b"as usable as any\n")
+
+
+def test_a_successor_is_built_while_the_script_goes_on(line: CellLine) -> None:
+    cell = line.cell(5)
+    start(cell, "echo up; sleep 60")
+    heard_from(cell, b"up\n")
+    line.send(UseCell(5, 1 << 30, 10, 0, 6))
+    successor = line.hear()
+    assert isinstance(successor, CellEnds)
+    assert successor.number == 6
+    assert alive(init_of(cell))
+    line.end(cell)
+    assert line.answers() == []  # one, not another one at the end
+
+
+def test_the_successor_of_a_cell_that_was_gone_by_then_is_built_too(line: CellLine) -> None:
+    cell = line.cell(5)
+    start(cell, "exit 0")
+    assert line.hear() == CellGone(5, 0, 0)
+    line.send(UseCell(5, 1 << 30, 10, 0, 6))
+    successor = line.hear()
+    assert isinstance(successor, CellEnds)
+    assert successor.number == 6
+
+
+def test_a_successor_is_of_the_same_kind(line: CellLine) -> None:
+    with a_place() as place:
+        cell = line.cell(5, read_only=[os.fsencode(place)], work_bytes=1 << 20)
+        line.send(UseCell(5, 1 << 30, 10, 0, 6))
+        start(cell, "exit 0")
+        heard = [line.hear(), line.hear()]
+        [successor] = [one for one in heard if isinstance(one, CellEnds)]
+        start(successor, f"ls -d {place}; df -k /tmp | tail -1 | (read a size b; echo $size)")
+        heard_from(successor, f"{place}\n1024\n".encode())
+
+
+def test_a_successor_that_cannot_be_is_told_as_a_failure(line: CellLine) -> None:
+    first, second = line.cell(5), line.cell(6)
+    line.send(UseCell(5, 1 << 30, 10, 0, 6))
+    start(first, "exit 0")
+    heard = [line.hear(), line.hear()]
+    assert {(type(one), one.cell) for one in heard if isinstance(one, Message)} == {(CellGone, 5), (CellFailed, 6)}
+    assert line.answers(UseCell(77, 1 << 30, 10, 0, 78)) == [CellFailed(78, b"1 cells now")]
+    line.end(second)
+
+
 # --- what fails ---
 
 
@@ -263,17 +326,14 @@ def test_a_step_that_fails_is_told_by_its_name_and_the_next_cell_is_built(
     assert line.cell().number != 5
 
 
-def test_a_template_that_failed_is_tried_again(line: CellLine, tmp_path: Path) -> None:
-    late = Path(f"/opt/{tmp_path.parent.name}-{tmp_path.name}")  # not below /tmp, which cells have one of their own of
-    request = line.request(5, read_only=[os.fsencode(late)])
-    line.send(request)
-    assert isinstance(line.hear(), CellFailed)
-    late.mkdir()
-    try:
+def test_a_template_that_failed_is_tried_again(line: CellLine) -> None:
+    with a_place() as place:
+        request = line.request(5, read_only=[os.fsencode(place / "late")])
+        line.send(request)
+        assert isinstance(line.hear(), CellFailed)
+        (place / "late").mkdir()
         line.send(request)
         assert isinstance(line.hear(), CellEnds)
-    finally:
-        late.rmdir()
 
 
 def test_a_file_can_be_shown_to_a_cell(line: CellLine) -> None:
@@ -353,6 +413,44 @@ def test_without_its_program_every_cell_fails_and_says_so(tmp_path: Path, monkey
             assert b"C compiler" in failed.reason
 
 
+def test_a_cell_killed_before_its_init_listens_leaves_nothing(
+    held_makers: CellLine, hold: Hold, tmp_path: Path
+) -> None:
+    """At level landlock the init does the killing: a signal that comes before it can must not end it alone."""
+    hold.release()
+    held_makers.end(held_makers.cell())  # the filter is there now
+    hold.again()
+    held_makers.send(held_makers.request(5, level=b"landlock", directory=os.fsencode(tmp_path)))
+    settled(lambda: children_of(held_makers.spawner.pid))
+    [maker] = children_of(held_makers.spawner.pid)
+    ptrace(PTRACE_SEIZE, maker, PTRACE_O_TRACEFORK)
+    hold.release()
+    cell = held_makers.hear()
+    assert isinstance(cell, CellEnds)
+    assert os.waitpid(maker, WALL)[1] >> 8 == signal.SIGTRAP | PTRACE_EVENT_FORK << 8
+    [launcher] = children_of(maker)
+    os.waitpid(launcher, WALL)
+    ptrace(PTRACE_DETACH, launcher, 0)  # this one may go on; its init is held where it has just forked
+    start(cell, "echo up; exec sleep 60")
+    heard_from(cell, b"up\n")
+    assert held_makers.answers(KillCell(5)) == []
+    ptrace(PTRACE_DETACH, maker, 0)
+    assert held_makers.hear() == CellGone(5, 0, 0)
+    left = alive(launcher)
+    with suppress(ProcessLookupError):
+        os.kill(launcher, signal.SIGKILL)
+    assert not left
+
+
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_O_TRACEFORK, PTRACE_EVENT_FORK, WALL = 17, 0x4206, 2, 1, 0x4000_0000
+
+
+def ptrace(request: int, pid: int, data: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = [ctypes.c_long(word) for word in (request, pid, 0, data)]
+    assert libc.ptrace(*words) == 0, os.strerror(ctypes.get_errno())
+
+
 # --- bounds ---
 
 
@@ -371,6 +469,7 @@ def test_as_many_cells_as_there_may_be_each_with_ids_of_its_own(tmp_path: Path) 
         # An id is free when its cell is gone, not when its end has begun.
         last = next(one for one in cells if one.number == CELLS_MOST)
         freed = set(ids_of(last))
+        its_init_listens(last)
         os.kill(init_of(last), signal.SIGSTOP)
         assert line.answers(KillCell(last.number)) == []
         assert "64 cells now" in refusal(line.answers(line.request(100)))
@@ -393,15 +492,11 @@ def ids_of(cell: CellEnds) -> list[int]:
 @pytest.fixture
 def many_places() -> Iterator[list[bytes]]:
     """Directories that make a profile each."""
-    import shutil
-    import tempfile
-
-    base = tempfile.mkdtemp(dir="/opt")
-    places = [os.path.join(base, str(number)) for number in range(TEMPLATES_MOST + 4)]
-    for place in places:
-        os.mkdir(place)
-    yield [os.fsencode(place) for place in places]
-    shutil.rmtree(base)
+    with a_place() as base:
+        places = [base / str(number) for number in range(TEMPLATES_MOST + 4)]
+        for place in places:
+            place.mkdir()
+        yield [os.fsencode(place) for place in places]
 
 
 def held_templates(line: CellLine) -> int:
@@ -418,9 +513,11 @@ def test_templates_are_bounded_and_the_one_not_used_for_longest_goes(many_places
         heard_from(first, many_places[0] + b"\n")
 
 
-def test_more_profiles_at_once_than_templates_are_all_served(many_places: list[bytes]) -> None:
+@pytest.mark.parametrize("filter_first", [True, False])
+def test_more_profiles_at_once_than_templates_are_all_served(many_places: list[bytes], filter_first: bool) -> None:
     with a_cell_line() as line:
-        line.end(line.cell())
+        if filter_first:
+            line.end(line.cell())
         line.send(*(line.request(100 + number, read_only=[place]) for number, place in enumerate(many_places)))
         heard = [line.hear() for _ in many_places]
         assert {one.number for one in heard if isinstance(one, CellEnds)} == {100 + n for n in range(len(many_places))}

@@ -11,7 +11,6 @@ import pytest
 
 from lattice_agent.exec.kernel import libc, privileges
 from lattice_agent.exec.kernel.privileges import CAP_KILL, CAP_SETGID, CAP_SETPCAP, CAP_SETUID, LOCKED_SECUREBITS
-from tests.hostile.rig import OUTER_LIMIT_S
 from tests.rigs.cells import NOBODY, apart, status_of
 
 pytestmark = pytest.mark.needs_root
@@ -48,6 +47,11 @@ def after_exec() -> dict[str, int]:
 
 def bits(*numbers: int) -> int:
     return sum(1 << number for number in numbers)
+
+
+def give_everything_up() -> None:
+    """By hand, and without a word about the next exec."""
+    libc.call("capset", privileges._HEADER.pack(privileges._CAPABILITY_VERSION_3, 0), bytes(24))
 
 
 def attempt(act: Callable[[], object]) -> str:
@@ -97,13 +101,12 @@ def test_with_locked_securebits_root_means_nothing_any_more() -> None:
     def story() -> list[object]:
         privileges.lock_securebits()
         bits_now = libc.call("prctl", 27, 0, 0, 0, 0)  # PR_GET_SECUREBITS
-        privileges.keep_only_is_possible = None  # type: ignore[attr-defined]
-        libc.call("capset", privileges._HEADER.pack(privileges._CAPABILITY_VERSION_3, 0), bytes(24))
-        unlock = attempt(lambda: libc.call("prctl", 28, 0, 0, 0, 0))
+        unlock = attempt(lambda: libc.call("prctl", 28, 0, 0, 0, 0))  # PR_SET_SECUREBITS
+        give_everything_up()
         return [bits_now, os.getuid(), after_exec(), unlock]
 
     found, uid, there, unlock = told(story)
-    assert found == LOCKED_SECUREBITS == 0b1110_1011 & ~0b10_0000 | 0b10_0000 | 0b100_0000 & LOCKED_SECUREBITS
+    assert found == LOCKED_SECUREBITS == 0b1110_1011  # capabilities(7): noroot, no ambient raise, and all four locks
     assert (uid, there, unlock) == (0, dict.fromkeys(SETS, 0), "EPERM")
 
 
@@ -111,7 +114,7 @@ def test_without_the_lock_root_gets_everything_back_at_the_next_exec() -> None:
     """The opposite, so that the test above can fail."""
 
     def story() -> list[object]:
-        libc.call("capset", privileges._HEADER.pack(privileges._CAPABILITY_VERSION_3, 0), bytes(24))
+        give_everything_up()
         return [after_exec()["CapEff"]]
 
     [effective] = told(story)
@@ -215,6 +218,3 @@ def test_who_has_no_right_to_it_is_told() -> None:
         return [attempt(each) for each in attempts]
 
     assert told(story) == ["EPERM"] * 4
-
-
-assert OUTER_LIMIT_S
