@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 
 import prctl
@@ -90,6 +91,7 @@ def _make(build: Build, report_fd: int, through: bool) -> None:
 
 def _become_init(program: int, argv: list[bytes]) -> None:
     try:
+        signals.hold_back((signal.SIGTERM, signal.SIGUSR2))
         os.execve(program, argv, {})  # noqa: S606 - an exec without a shell is the point
     except OSError as error:
         raise StepError(f"exec of native/cell: {error.strerror}") from error

@@ -41,7 +41,7 @@ class CellEnds:
         os.close(self._script)
         self._script = -1
         argv = [os.fsencode(plan.interpreter_path), os.fsencode(f"{directory}/{blueprint.SCRIPT}")]
-        environment = [os.fsencode(f"{name}={value}") for name, value in plan.environment_in(directory)]
+        environment = [_entry(name, value) for name, value in plan.environment_in(directory)]
         message = encode_task(argv, environment, limit_triples(plan.limits))
         try:
             self._control.send(message, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
@@ -75,6 +75,13 @@ class CellEnds:
             if fd >= 0:
                 os.close(fd)
         self._script = self._status = self.stdout = self.stderr = self.pidfd = -1
+
+
+def _entry(name: str, value: str) -> bytes:
+    try:
+        return os.fsencode(f"{name}={value}")
+    except UnicodeEncodeError:
+        raise SandboxError(f"the environment variable {name!r} cannot be written as bytes") from None
 
 
 def prepare_request(number: int, profile: Profile, directory: str = "") -> PrepareCell:

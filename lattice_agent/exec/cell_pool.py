@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import trio
 
-from lattice_agent.errors import SandboxError, SpawnerGoneError
+from lattice_agent.errors import SandboxError
 from lattice_agent.exec.cell_ends import CellEnds, prepare_request
 from lattice_agent.exec.plan import Profile
 from lattice_agent.exec.pool import KEPT, PoolPolicy
@@ -33,6 +33,8 @@ class Line(Protocol):
 
     def post(self, message: Message) -> bool: ...
 
+    async def send(self, message: Message, descriptors: list[int]) -> None: ...
+
 
 class CellEnd:
     """What the spawner says about the end of a cell: set once."""
@@ -41,6 +43,7 @@ class CellEnd:
         self.gone = trio.Event()
         self.memory_peak = 0
         self.memory_hit = False
+        self.spawner_died = False
 
 
 class Waiter:
@@ -132,8 +135,7 @@ class CellPool:
         number = self._line.number()
         self._single[number] = waiter
         try:
-            if not self._line.post(prepare_request(number, profile, directory)):
-                raise SpawnerGoneError("the spawner takes no requests now")
+            await self._line.send(prepare_request(number, profile, directory), [])
             return await self._wait(waiter)
         finally:
             if self._single.pop(number, None) is waiter and waiter.cell is None:
@@ -178,7 +180,9 @@ class CellPool:
             waiter.failure = "the spawner died"
             waiter.woken.set()
         for end in self._ends.values():
-            end.gone.set()
+            if not end.gone.is_set():
+                end.spawner_died = True
+                end.gone.set()
 
     def spawner_started(self) -> None:
         """Build what is waited for, and what is to be kept."""

@@ -44,7 +44,13 @@ class CellRun:
         if self._task.needs_word(wall_s):
             with trio.CancelScope(shield=True, deadline=trio.current_time() + GONE_S):
                 await self._end.gone.wait()
-        return self._task.outcome(wall_s, cause, memory_peak=self._end.memory_peak, memory_hit=self._end.memory_hit)
+        return self._task.outcome(
+            wall_s,
+            cause,
+            memory_peak=self._end.memory_peak,
+            memory_hit=self._end.memory_hit,
+            spawner_died=self._end.spawner_died,
+        )
 
     def close(self) -> None:
         """Close the ends; a cell that is not empty yet is killed."""

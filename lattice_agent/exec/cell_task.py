@@ -6,6 +6,7 @@ pipe is waited for. Whoever waits does it on ``events``, one descriptor for ever
 
 import os
 import select
+import signal
 from collections.abc import Callable
 from typing import Final
 
@@ -62,8 +63,16 @@ class CellTask:
         """Whether the spawner knows something about the end: it has looked at the cell's memory, or killed it."""
         return wall_s * 1000 > INTERVAL_MS or not self._has_record()
 
-    def outcome(self, wall_s: float, cause: Cause | None, *, memory_peak: int, memory_hit: bool) -> Outcome:
-        """How it ended. ``cause``: why we ended it, if we did; the others are the spawner's word (CellGone)."""
+    def outcome(
+        self,
+        wall_s: float,
+        cause: Cause | None,
+        *,
+        memory_peak: int,
+        memory_hit: bool,
+        spawner_died: bool = False,
+    ) -> Outcome:
+        """How it ended. ``cause``: why we ended it, if we did; ``memory_*`` are the spawner's word (CellGone)."""
         self._stdout.take_rest()
         self._stderr.take_rest()
         record = self.cell.record() if self.empty else None
@@ -71,6 +80,8 @@ class CellTask:
             return failed_to_start(self.plan.level, f"exec {self.plan.interpreter_path}: {failure}")
         if memory_hit:
             cause = Cause.MEMORY
+        elif cause is None and spawner_died and (record is None or _was_killed(record.status)):
+            cause = Cause.SPAWNER_GONE
         elif cause is None and record is None:
             cause = Cause.CELL_KILLED
         return judge(
@@ -96,6 +107,10 @@ class CellTask:
 
     def _has_record(self) -> bool:
         return self.empty and self.cell.record() is not None
+
+
+def _was_killed(status: int) -> bool:
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
 def _writer(read_end: int) -> int | None:

@@ -63,9 +63,11 @@ class Filters:
         at = 0
         for variant in VARIANTS:
             header = self._data[at : at + _LENGTH.size]
-            if len(header) < _LENGTH.size or not (length := _LENGTH.unpack(header)[0]):
+            length = _LENGTH.unpack(header)[0] if len(header) == _LENGTH.size else 0
+            if not length or at + _LENGTH.size + length > len(self._data):
                 self._programs.clear()
-                self.error = self._data[at + _LENGTH.size :].decode("utf-8", "replace") or "the filter's maker died"
+                told = "" if length else self._data[at + _LENGTH.size :].decode("utf-8", "replace")
+                self.error = told or "the filter's maker died"
                 break
             at += _LENGTH.size
             self._programs[variant] = self._data[at : at + length]

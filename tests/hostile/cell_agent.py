@@ -78,7 +78,8 @@ def leave_descriptors_open() -> None:
 async def answer(sandbox: Sandbox, request: dict[str, Any]) -> None:
     """Run one script and tell how it ended."""
     limits = replace(DEFAULT_LIMITS, **{"wall_s": 10.0, "cpu_s": 15, **request["limits"]})
-    profile = Profile(Level(request["level"]), **{name: tuple(paths) for name, paths in request["paths"].items()})
+    read_only, writable = (tuple(request["paths"].get(name, ())) for name in ("read_only", "writable"))
+    profile = Profile(Level(request["level"]), read_only=read_only, writable=writable)
     if profile.level is Level.LANDLOCK and os.geteuid() != 0:
         # As the agent does it: there the limit counts everything that the user has.
         limits = replace(limits, processes=limits.processes + (count_uid_threads(os.geteuid()) or 0))

@@ -92,7 +92,8 @@ class World:
         prepare = "; ".join(
             ["trap '' CHLD", *mounts, "ip link set lo up", NUMBERS_APART, "echo", f"exec sleep {WORLD_S}"]
         )
-        reachable = [sys.executable, REPOSITORY / "tools/reachable.py", REPOSITORY, sys.base_prefix, sys.prefix, "--"]
+        paths = [str(REPOSITORY), sys.base_prefix, sys.prefix]
+        reachable = [sys.executable, str(REPOSITORY / "tools/reachable.py"), *paths, "--"]
         namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--mount-proc", "--propagation", "private"]
         self._holder = subprocess.Popen(
             ["unshare", *namespaces, "--fork", "--kill-child", *reachable, "sh", "-c", prepare],

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def level(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def beside(agent: Agent, name: str, level: str, **limits: float) -> tuple[Seen, Seen]:
+def beside(agent: Agent, name: str, level: str, **limits: Any) -> tuple[Seen, Seen]:
     """The outcome of a bomb, and of an innocent script that runs while it goes off."""
     bomb = agent.begin(name, level=level, **limits)
     bystander = agent.run("sh", text="echo $(echo fine)", level=level)

@@ -68,7 +68,7 @@ SIGNS = {
 
 NO_CELL = {
     **dict.fromkeys(("sources", "root", "root-files", "root-binds", "root-sealed", "proc", "work-tmpfs"), "strict"),
-    **dict.fromkeys(("template", "ids"), "strict"),
+    **dict.fromkeys(("template", "ids", "held-namespace"), "strict"),
     **dict.fromkeys(("work-disk", "work-disk-mount"), "strict on disk"),
     **dict.fromkeys(("work-directory", "channels", "no-new-privs", "descriptors"), "strict landlock"),
     "identity": "strict landlock",  # an interpreter is executed, but the script belongs to somebody else
@@ -78,18 +78,13 @@ NO_CELL = {
 FROM_OUTSIDE = {"mount-namespace", "namespaces", "reaper-domain", "keyring", "capabilities", "end-with-spawner"}
 """Steps with a test of their own below."""
 
-NO_PROTECTION = {
-    "held-namespaces": "descriptors for the spawner, so that an outcome does not wait for the end of the namespaces",
-}
-"""Steps that protect nothing, and why they are there."""
-
 NOT_TAKEN = {"nobody": {"template", "groups", "identity"}, "root": {"ids"}}
 """Steps that an agent of this kind never takes."""
 
 
 def test_every_step_has_an_entry_in_one_table() -> None:
     names = [step.name for step in (*TEMPLATE_STEPS, *CELL_STEPS)]
-    entries = [*SIGNS, *NO_CELL, *FROM_OUTSIDE, *NO_PROTECTION]
+    entries = [*SIGNS, *NO_CELL, *FROM_OUTSIDE]
     assert sorted(entries) == sorted(set(names))
 
 
@@ -145,15 +140,6 @@ def test_without_it_no_script_runs(step: str, who: str, complete: Agent) -> None
             assert run_something(complete, level).stdout == "I ran\n"
             seen = run_something(agent, level)
             assert (seen.stdout == "I ran\n") == (step in NOT_TAKEN[who]), seen
-
-
-@pytest.mark.parametrize("step", NO_PROTECTION)
-def test_without_it_nothing_else_is_missing(step: str, who: str, complete: Agent) -> None:
-    def comparable(told: dict[str, str]) -> dict[str, str]:
-        return {name: value for name, value in told.items() if "namespace" not in name and name not in ("uid", "gid")}
-
-    with an_agent(who, without=(step,)) as agent:
-        assert comparable(facts(agent, "strict")) == comparable(facts(complete, "strict"))
 
 
 # --- those that show from outside, or to more than one script ---

@@ -137,6 +137,12 @@ static void handle(int signal, void (*handler)(int))
 	call(__NR_rt_sigaction, (word)signal, (word)&action, 0, sizeof action.mask);
 }
 
+static void unblock_signals(void)
+{
+	word none = 0;
+	call(__NR_rt_sigprocmask, SIG_SETMASK, (word)&none, 0, sizeof none);
+}
+
 static long have_only(unsigned present)
 {
 	unsigned header[2] = {CAPABILITY_VERSION_3, 0};
@@ -277,6 +283,7 @@ void begin(word *stack)
 	if (launcher == 0) {
 		call(__NR_close, STATUS, 0, 0, 0);
 		confine(uid, gid, ruleset, clear);
+		unblock_signals();
 		be_launcher();
 	}
 	/*
@@ -290,6 +297,7 @@ void begin(word *stack)
 	/* From here on a script may run. */
 	handle(SIGTERM, on_terminate);
 	handle(SIGUSR2, on_destroy);
+	unblock_signals(); /* they were held back over the exec: nothing that came early is lost */
 	have_only(uid ? 1u << CAP_KILL_ : 0);
 	be_init((word)launcher);
 }

@@ -16,7 +16,7 @@ from lattice_agent.exec import cell_run
 from lattice_agent.exec.outcome import Clock, Kind, Outcome
 from lattice_agent.exec.plan import Level, Plan, Profile
 from lattice_agent.exec.runner import Runner
-from tests.hostile.rig import children_of, wait_until
+from tests.hostile.rig import alive, children_of, wait_until
 from tests.rigs.cells import a_cell_runner, a_place, a_plan
 
 pytestmark = pytest.mark.needs_root
@@ -497,5 +497,5 @@ async def test_leaving_the_runner_leaves_no_process_and_no_descriptor() -> None:
         for _ in range(3):
             await runner.run(a_plan("setsid sleep 60 & exit 0"))
         pids = [runner.spawner_pid, *inits(runner)]
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+    assert not any(alive(pid) for pid in pids)
     assert len(os.listdir("/proc/self/fd")) <= before

@@ -1,0 +1,241 @@
+"""What a cell's memory is measured as, against allocations of known size in real cells."""
+
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lattice_agent.exec.cell_ends import CellEnds
+from lattice_agent.exec.memory_watch import SOCKET_BYTES, Place
+from lattice_agent.exec.requests import CellGone, UseCell
+from tests.hostile.rig import children_of
+from tests.rigs.cells import (
+    NOBODY,
+    CellLine,
+    a_cell_line,
+    a_reachable_program,
+    fork_spawner_as,
+    heard_from,
+    init_of,
+    settled,
+    start,
+)
+
+pytestmark = pytest.mark.needs_root
+
+MIB = 1 << 20
+NO_LIMIT = 1 << 60
+SLACK = 3 * MIB
+"""An interpreter's own ups and downs."""
+HEADER = "import mmap, os, socket, sys, time\n"
+STAY = "\nsys.stdout.write('up\\n'); sys.stdout.flush()\ntime.sleep(60)\n"
+
+
+@pytest.fixture(scope="module")
+def line() -> Iterator[CellLine]:
+    with a_cell_line() as line:
+        yield line
+
+
+@contextmanager
+def holding(line: CellLine, allocate: str, **changes: object) -> Iterator[tuple[CellEnds, Place]]:
+    """A cell whose script has allocated something and stays, and a place to look at it from outside."""
+    cell = line.cell(**changes)
+    start(cell, HEADER + textwrap.dedent(allocate) + STAY, interpreter="/usr/bin/python3")
+    heard_from(cell, b"up\n")
+    root = f"/proc/{init_of(cell)}/root"
+    descriptors = [os.open(f"{root}/{name}", os.O_RDONLY | os.O_DIRECTORY) for name in ("proc", "tmp")]
+    place = Place(init_of(cell), *descriptors, own_network=True)
+    try:
+        yield cell, place
+    finally:
+        place.close()
+        line.end(cell)
+
+
+def cheap(place: Place) -> int:
+    used, over = place.over(NO_LIMIT)
+    assert not over
+    return used
+
+
+def exact(place: Place) -> int:
+    used, over = place.over(0)
+    assert over
+    return used
+
+
+def more(line: CellLine, allocate: str, measure: Callable[[Place], int]) -> int:
+    """What the allocation adds to an interpreter that does nothing."""
+    found = []
+    for text in ("", allocate):
+        with holding(line, text) as (_cell, place):
+            found.append(measure(place))
+    return found[1] - found[0]
+
+
+@pytest.mark.parametrize("measure", [cheap, exact])
+def test_anonymous_memory_that_is_used(line: CellLine, measure: Callable[[Place], int]) -> None:
+    assert more(line, "held = b'x' * (40 << 20)", measure) == pytest.approx(40 * MIB, abs=SLACK)
+
+
+def test_memory_that_is_only_reserved_is_not_used(line: CellLine) -> None:
+    assert abs(more(line, "held = mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE)", cheap)) < SLACK
+
+
+FORKS = """
+    held = b'x' * (20 << 20)
+    for _ in range(4):
+        if os.fork() == 0:
+            time.sleep(60)
+"""
+
+
+def test_pages_that_forks_share_count_once_where_it_matters(line: CellLine) -> None:
+    assert more(line, FORKS, cheap) > 5 * 20 * MIB
+    assert more(line, FORKS, exact) == pytest.approx(20 * MIB, abs=10 * MIB)  # and five interpreters
+
+
+def test_a_script_that_shares_is_not_over_a_limit_between_the_two_measures(line: CellLine) -> None:
+    with holding(line, FORKS) as (_cell, place):
+        assert cheap(place) > 60 * MIB > exact(place)
+        used, over = place.over(60 * MIB)
+    assert not over
+    assert used < 60 * MIB
+
+
+def test_memory_that_each_fork_writes_counts_for_each(line: CellLine) -> None:
+    own = """
+        import gc
+        for _ in range(4):
+            if os.fork() == 0:
+                held = b'y' * (20 << 20)
+                sys.stdout.write('.'); sys.stdout.flush()
+                time.sleep(60)
+        time.sleep(0.3)
+    """
+    assert more(line, own, exact) > 4 * 20 * MIB
+
+
+def test_files_on_the_tmpfs(line: CellLine) -> None:
+    text = "open('/tmp/a', 'wb').write(b'x' * (4 << 20)); open('/dev/shm/b', 'wb').write(b'x' * (3 << 20))"
+    assert more(line, text, cheap) == pytest.approx(7 * MIB, abs=SLACK)
+
+
+def test_files_that_are_deleted_and_held(line: CellLine) -> None:
+    text = "f = open('/tmp/a', 'wb'); f.write(b'x' * (5 << 20)); f.flush(); os.unlink('/tmp/a')"
+    assert more(line, text, cheap) == pytest.approx(5 * MIB, abs=SLACK)
+
+
+@pytest.mark.parametrize("kind", ["AF_UNIX", "AF_INET"])
+def test_each_socket_is_charged_whatever_is_in_it(line: CellLine, kind: str) -> None:
+    text = f"held = [socket.socket(socket.{kind}) for _ in range(40)]"
+    assert more(line, text, cheap) == pytest.approx(40 * SOCKET_BYTES, abs=SLACK)
+
+
+def test_page_tables(line: CellLine) -> None:
+    # One byte in every two megabytes: each needs a page of page table, and all of them are the same page of zeros.
+    text = """
+        held = mmap.mmap(-1, 2 << 30, flags=mmap.MAP_PRIVATE)
+        held.madvise(mmap.MADV_NOHUGEPAGE)
+        for at in range(0, 2 << 30, 2 << 20):
+            held[at]
+    """
+    assert more(line, text, cheap) == pytest.approx(1024 * 4096, abs=MIB)
+
+
+def test_a_process_that_ended_holds_nothing(line: CellLine) -> None:
+    text = """
+        pid = os.fork()
+        if pid == 0:
+            held = b'x' * (40 << 20)
+            os._exit(0)
+        time.sleep(0.3)
+    """
+    assert abs(more(line, text, cheap)) < SLACK  # it is a zombie: nobody waits for it
+
+
+def test_looking_at_a_cell_that_ends_meanwhile_is_no_error(line: CellLine) -> None:
+    cell = line.cell()
+    root = f"/proc/{init_of(cell)}/root"
+    place = Place(
+        init_of(cell),
+        *(os.open(f"{root}/{name}", os.O_RDONLY | os.O_DIRECTORY) for name in ("proc", "tmp")),
+        own_network=True,
+    )
+    assert cheap(place) > 0
+    line.end(cell)
+    pids = place._processes()
+    assert pids == []
+    assert place._exact_bytes(12345) == place._private_bytes(12345) == 0
+    assert place.over(0)[0] < MIB
+    place.close()
+    place.close()
+
+
+def test_on_the_hosts_tree_the_descendants_of_the_init_are_measured(line: CellLine) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as directory:
+        cell = line.cell(level=b"landlock", directory=os.fsencode(directory))
+        start(cell, HEADER + textwrap.dedent(FORKS) + STAY, interpreter="/usr/bin/python3")
+        heard_from(cell, b"up\n")
+        place = Place(init_of(cell), -1, -1, own_network=False)
+        assert cheap(place) > 5 * 20 * MIB
+        assert 20 * MIB < exact(place) < 60 * MIB
+        place.close()
+        line.end(cell)
+
+
+# --- the spawner's watch ---
+
+
+def watched(line: CellLine, allocate: str, limit: int) -> CellGone:
+    cell = line.cell()
+    line.send(UseCell(cell.number, limit, 64, 0))
+    start(cell, HEADER + textwrap.dedent(allocate) + STAY, interpreter="/usr/bin/python3")
+    gone = line.hear()
+    assert isinstance(gone, CellGone)
+    return gone
+
+
+GROWS = "held = []\nwhile True: held.append(b'x' * (1 << 20))"
+GROW_TOGETHER = """
+for _ in range(9):
+    if os.fork() == 0:
+        held = b'y' * (20 << 20)
+        time.sleep(60)
+"""
+SOCKETS = """
+held = []
+try:
+    while True: held += socket.socketpair()
+except OSError:
+    pass
+"""
+
+
+@pytest.mark.parametrize("allocate", [GROWS, GROW_TOGETHER, SOCKETS], ids=["one-process", "many-processes", "sockets"])
+def test_too_much_is_killed_soon_and_told(line: CellLine, allocate: str) -> None:
+    limit = 48 * MIB
+    gone = watched(line, allocate, limit)
+    assert gone.memory_hit == 1
+    assert limit < gone.memory_peak < limit + 64 * MIB
+
+
+def test_what_stays_below_is_told_with_its_peak(line: CellLine) -> None:
+    text = "held = b'x' * (30 << 20)\ntime.sleep(0.2)\ndel held\ntime.sleep(0.1)\nsys.exit(0)"
+    gone = watched(line, text, 100 * MIB)
+    assert gone.memory_hit == 0
+    assert 30 * MIB < gone.memory_peak < 60 * MIB
+
+
+def test_an_unprivileged_spawner_sees_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    with a_reachable_program(monkeypatch), a_cell_line(fork_spawner_as(NOBODY)) as line:
+        gone = watched(line, GROWS, 48 * MIB)
+        assert gone.memory_hit == 1
+        assert 48 * MIB < gone.memory_peak < 112 * MIB
+        assert watched(line, SOCKETS, 48 * MIB).memory_hit == 1
+        settled(lambda: not children_of(line.spawner.pid))
