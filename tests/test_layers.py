@@ -28,8 +28,8 @@ LAYERS: dict[str, set[str]] = {
     "lattice_agent.lifecycle": {"errors", "supervisor", "tasks"},
     "lattice_agent.execution": {"config", "exec", "report", "wire"},
     "lattice_agent.app": {
-        "execution", "errors", "secret", "config", "state", "link", "exec", "facts", "usage", "report", "tasks", "audit",
-        "supervisor", "lifecycle", "wire",
+        "execution", "errors", "secret", "config", "state", "link", "exec", "facts", "usage", "report", "tasks",
+        "audit", "supervisor", "lifecycle", "wire",
     },
     "lattice_agent.cli": {"errors", "secret", "config", "logs", "link", "nft", "exec", "app"},
     "lattice_agent.__main__": {"cli"},
@@ -37,7 +37,8 @@ LAYERS: dict[str, set[str]] = {
 
 PURE = (
     "exec/local_policy.py", "exec/host_state.py", "exec/level_choice.py", "exec/script_header.py",
-    "exec/policy_file.py", "exec/policy_values.py", "exec/policy.py", "exec/plan.py", "exec/pool.py", "exec/dispatch.py", "exec/syscalls.py", "exec/outcome.py",
+    "exec/policy_file.py", "exec/policy_values.py", "exec/policy.py", "exec/plan.py", "exec/pool.py",
+    "exec/dispatch.py", "exec/syscalls.py", "exec/outcome.py",
     "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py",
     "usage/normalise.py", "facts/addresses.py", "facts/address_plan.py", "link/transport_policy.py",
 )  # fmt: skip

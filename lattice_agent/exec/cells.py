@@ -24,7 +24,7 @@ from collections.abc import Callable
 from lattice_agent.exec import cell, filter_source
 from lattice_agent.exec.blueprint import CELL_IDS, Blueprint, Build, Identity
 from lattice_agent.exec.kernel import cgroup, libc, seqpacket
-from lattice_agent.exec.memory_watch import INTERVAL_MS, Place
+from lattice_agent.exec.memory_watch import HOT_INTERVAL_MS, INTERVAL_MS, Place
 from lattice_agent.exec.requests import (
     CellFailed,
     CellGone,
@@ -124,6 +124,7 @@ class Cells:
         self._program = -1
         self._familiar = familiar_files()
         self._watched_ns = 0
+        self._interval_ms = INTERVAL_MS
         self._gone_plans: dict[int, Blueprint] = {}
         self._helpers: set[int] = set()
         """Children that make a template or a filter, or bring a cell through a user namespace."""
@@ -143,20 +144,23 @@ class Cells:
     def interval_ms(self) -> int | None:
         """How long the loop may wait: until the next ``watch``; None: there is nothing to watch."""
         if any(entry.memory_limit or entry.successor for entry in self._cells.values()):
-            return max(INTERVAL_MS - (time.monotonic_ns() - self._watched_ns) // 1_000_000, 0)
+            return max(self._interval_ms - (time.monotonic_ns() - self._watched_ns) // 1_000_000, 0)
         return None
 
     def watch(self) -> None:
         """Measure every cell in use if it is time, and kill those that use more memory than they may."""
         now = time.monotonic_ns()
-        if now - self._watched_ns < INTERVAL_MS * 1_000_000:
+        if now - self._watched_ns < self._interval_ms * 1_000_000:
             return
         self._watched_ns = now
+        self._interval_ms = INTERVAL_MS
         for entry in list(self._cells.values()):
             self._build_successor(entry)
             if entry.state == IN_USE and entry.memory_limit and entry.place is not None:
                 used, too_much = entry.place.over(entry.memory_limit)
                 entry.memory_peak = max(entry.memory_peak, used)
+                if used > entry.memory_limit // 2:
+                    self._interval_ms = HOT_INTERVAL_MS
                 if too_much:
                     entry.memory_hit = True
                     self._kill(entry)

@@ -8,7 +8,9 @@ from tests.hostile.cell_rig import CORPUS
 
 SHARED = "attempts.py"
 SCRIPTS = sorted(path.name for path in CORPUS.iterdir() if path.is_file())
-TESTS = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path.name != Path(__file__).name)
+TESTS = "".join(
+    path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path.name != Path(__file__).name
+)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

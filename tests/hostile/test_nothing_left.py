@@ -285,7 +285,8 @@ BUSY = "sleep 60 & setsid sleep 60 & (setsid sh -c 'trap \"\" TERM; while :; do 
 
 def busy(agent: Agent, level: str) -> list[int]:
     """Two scripts with all that they started."""
-    running = [agent.begin("sh", text=BUSY, level=level, wall_s=60) for _ in range(2)]
+    # Not root and without namespaces, the kernel counts those of the same user in other worlds too.
+    running = [agent.begin("sh", text=BUSY, level=level, wall_s=60, processes=1000) for _ in range(2)]
     eventually(lambda: sum(process.name == "sleep" for process in agent.world.processes()), 8)
     return running
 

@@ -156,6 +156,33 @@ async def test_a_flood_leaves_turns_for_others_and_grows_nothing() -> None:
     assert peak < 1 << 20
 
 
+@pytest.mark.parametrize("pieces", [[b"0123"], [b"0123456789"], [b"01234", b"56789abc"], [b"0123456789abcdef", b"x"]])
+def test_who_listens_hears_exactly_what_is_kept(pieces: list[bytes]) -> None:
+    read_end, write_end = os.pipe()
+    heard: list[bytes] = []
+    stream = output_stream.OutputStream(read_end, 10, heard.append)
+    for piece in pieces:
+        os.write(write_end, piece)
+        assert stream.take()
+    os.close(write_end)
+    while stream.take():
+        pass
+    captured = stream.captured()
+    stream.close()
+    assert b"".join(heard) == captured.kept == b"".join(pieces)[:10]
+    assert captured.produced == len(b"".join(pieces))
+    assert all(heard)
+
+
+def test_a_stream_with_nothing_in_it_is_not_at_its_end() -> None:
+    read_end, write_end = os.pipe()
+    stream = output_stream.OutputStream(read_end, 10)
+    assert stream.take()
+    os.close(write_end)
+    assert not stream.take()
+    stream.close()
+
+
 async def test_closing_gives_every_descriptor_back() -> None:
     before = os.listdir("/proc/self/fd")
     pipe = Pipe(0)

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from lattice_agent.errors import SandboxError
+from lattice_agent.errors import SandboxError, SpawnerGoneError
 from lattice_agent.exec.cell_ends import CellEnds
 from lattice_agent.exec.cell_pool import BUILD_S, PROFILES_MOST, REVIEW_S, CellPool
 from lattice_agent.exec.plan import Level, Profile
@@ -50,6 +50,11 @@ class Desk:
         if self.up:
             self.posted.append(message)
         return self.up
+
+    async def send(self, message: Message, descriptors: list[int]) -> None:
+        assert descriptors == []
+        if not self.post(message):
+            raise SpawnerGoneError("no spawner took the request")
 
     @property
     def asked(self) -> list[int]:

@@ -33,7 +33,7 @@ def test_a_plan_with_everything() -> None:
 
 
 def test_the_defaults_bound_everything() -> None:
-    assert DEFAULT_PROFILE == Profile(Level.STRICT)
+    assert Profile(Level.STRICT) == DEFAULT_PROFILE
     assert (DEFAULT_LIMITS.wall_s, DEFAULT_LIMITS.output_bytes, DEFAULT_LIMITS.memory_bytes) == (
         30.0,
         65_536,

@@ -12,15 +12,20 @@ from lattice_agent.exec.requests import (
     MAX_BYTES,
     MAX_ITEMS,
     MAX_LINGER_MS,
+    MAX_WORK_BYTES,
+    MAX_WORK_INODES,
     NUMBERS,
     TO_SPAWNER,
     TO_SUPERVISOR,
+    CellReady,
     Destroy,
     Ended,
     Failed,
     Kill,
+    KillCell,
     LingerOver,
     Message,
+    PrepareCell,
     Refused,
     RefusedMessageError,
     Run,
@@ -28,9 +33,13 @@ from lattice_agent.exec.requests import (
     Started,
     Swept,
     Terminate,
+    TerminateCell,
+    UseCell,
+    check_cell,
     check_run,
     decode,
     encode,
+    number_of,
 )
 
 EVERYTHING = frozenset(NUMBERS)
@@ -141,6 +150,98 @@ def test_a_sensible_run_passes_the_check() -> None:
 def test_a_run_whose_values_make_no_sense_is_refused(change: dict[str, object], word: str) -> None:
     with pytest.raises(RefusedMessageError, match=word):
         check_run(a_run(**change))
+
+
+def a_cell(**changes: object) -> PrepareCell:
+    values: dict[str, object] = {
+        "cell": 7,
+        "level": b"strict",
+        "network": 0,
+        "read_only": [b"/opt/tools"],
+        "writable": [b"/srv/data"],
+        "work_bytes": 1 << 20,
+        "work_inodes": 100,
+        "directory": b"",
+    }
+    return PrepareCell(**(values | changes))  # type: ignore[arg-type]  # wrong values are the point
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"level": b"network"},
+        {"level": b"landlock", "directory": b"/srv/work", "work_bytes": 0, "work_inodes": 0},
+        {"directory": b"/srv/work"},
+        {"read_only": [b"/home/x", b"/etc/hostname", b"/opt/\xff"]},
+        {"read_only": [b"/opt/..a/a..b"]},
+        {"work_bytes": MAX_WORK_BYTES, "work_inodes": MAX_WORK_INODES},
+        {"read_only": [], "writable": []},
+    ],
+)
+def test_a_sensible_cell_passes_the_check(change: dict[str, object]) -> None:
+    check_cell(a_cell(**change))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"level": b"host"}, "no such level"),
+        ({"level": b"STRICT"}, "no such level"),
+        ({"level": b"landlock"}, "needs a work directory"),
+        ({"level": b"landlock", "directory": b"work"}, "not a path"),
+        ({"directory": b"/srv/../root"}, "not a path"),
+        ({"read_only": [b"opt"]}, "not a path"),
+        ({"read_only": [b""]}, "not a path"),
+        ({"writable": [b"/ok", b"/opt/.."]}, "not a path"),
+        ({"writable": [b"/opt\0"]}, "not a path"),
+        *(
+            ({"read_only": [path]}, "not a path")
+            for path in (b"/", b"//", b"/proc", b"/sys/", b"/dev", b"/tmp", b"//etc/")
+        ),
+        ({"work_bytes": 0}, "without limits"),
+        ({"work_inodes": 0}, "without limits"),
+        ({"directory": b"/srv/work", "work_bytes": 0}, "without limits"),
+        ({"work_bytes": MAX_WORK_BYTES + 1}, "too large"),
+        ({"work_inodes": MAX_WORK_INODES + 1}, "too large"),
+    ],
+)
+def test_a_cell_whose_values_make_no_sense_is_refused(change: dict[str, object], word: str) -> None:
+    with pytest.raises(RefusedMessageError, match=word):
+        check_cell(a_cell(**change))
+
+
+@pytest.mark.parametrize(
+    ("message", "number"),
+    [
+        (a_run(run=5), 5),
+        (Destroy(6), 6),
+        (a_cell(cell=7), 7),
+        (UseCell(8, 1, 2, 3), 8),
+        (TerminateCell(9), 9),
+        (KillCell(10), 10),
+        (Started(11), 0),
+    ],
+)
+def test_what_a_request_is_about(message: Message, number: int) -> None:
+    assert number_of(message) == number
+
+
+def test_a_cell_without_a_successor_need_not_say_so() -> None:
+    assert UseCell(1, 2, 3, 4) == UseCell(1, 2, 3, 4, 0)
+
+
+@pytest.mark.parametrize("count", [0, 5, 7])
+def test_a_cell_comes_with_all_its_descriptors(count: int) -> None:
+    with pytest.raises(RefusedMessageError, match=f"{count} descriptors"):
+        decode(encode(CellReady(1, [])), FROM_SPAWNER, count)
+
+
+def test_cells_are_asked_for_by_the_agent_and_told_of_by_the_spawner() -> None:
+    for message in (a_cell(), UseCell(1, 2, 3, 4), TerminateCell(1), KillCell(1)):
+        assert decode(encode(message), TO_SPAWNER) == message
+        with pytest.raises(RefusedMessageError, match="not allowed here"):
+            decode(encode(message), FROM_SPAWNER)
 
 
 def test_a_message_shows_its_fields() -> None:

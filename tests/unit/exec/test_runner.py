@@ -4,17 +4,22 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
+from lattice_agent.exec import cell_pool
 from lattice_agent.exec import runner as runner_module
 from lattice_agent.exec.capture import Stream
 from lattice_agent.exec.outcome import Kind
+from lattice_agent.exec.plan import Level, Profile
 from lattice_agent.exec.requests import MAX_BYTES
+from lattice_agent.exec.runner import Runner
 from tests.hostile.rig import a_runner, children_of, marker, plan, wait_until
+from tests.rigs.cells import PLAIN, a_cell_runner, a_place, a_plan
 
 
 def open_descriptors(pid: int | str = "self") -> int:
@@ -64,6 +69,77 @@ async def test_without_descriptors_a_run_fails_to_start_and_leaves_nothing(tmp_p
         assert open_descriptors() == before
         assert list(root.iterdir()) == []
         assert (await runner.run(plan("exit 0", work_root=str(root)))).kind is Kind.EXITED
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("profile", [PLAIN, Profile(Level.LANDLOCK)])
+async def test_runs_in_cells_leave_no_descriptor_process_thread_or_directory(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell_pool, "REVIEW_S", 0.02)
+    scripts = ["exit 0", "echo x; exit 1", "setsid sleep 60 & exit 0", "kill -KILL $$", "exec >&- 2>&-; sleep 0.02"]
+
+    async def run_all() -> tuple[int, int, int]:
+        """What there is afterwards, when no cell is ready any more."""
+        runner.keep_ready(PLAIN)
+        for script in scripts * 3:
+            await runner.run(replace(a_plan(script, profile), work_root=os.fspath(root)))
+        runner.keep_ready(None)
+        await wait_until(lambda: not children_of(runner.spawner_pid) and not namespaces_held(runner.spawner_pid))
+        await wait_until(lambda: not runner._link.cells._pools)
+        return open_descriptors(), open_descriptors(runner.spawner_pid), threading.active_count()
+
+    with a_place() as root:
+        async with a_cell_runner() as runner:
+            assert await run_all() == await run_all()
+        assert os.listdir(root) == []
+
+
+def namespaces_held(pid: int) -> int:
+    """Namespaces of cells that the spawner still holds: it lets go of them when it has nothing else to do."""
+    held = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            held += os.readlink(entry).startswith("net:")
+    return held
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("count", range(7))
+async def test_without_descriptors_a_run_in_a_cell_leaves_nothing_and_the_next_one_is_served(count: int) -> None:
+    async with a_cell_runner() as runner:
+        await runner.run(a_plan("exit 0"))
+        runner.keep_ready(PLAIN)
+        await wait_until(lambda: ready_cells(runner) == 2)
+        before = open_descriptors()
+        with only_free_descriptors(count):
+            outcome = await runner.run(a_plan("exit 0"))
+        assert outcome.kind in (Kind.EXITED, Kind.FAILED_TO_START), outcome
+        if outcome.kind is Kind.FAILED_TO_START:
+            assert "Too many open files" in outcome.message
+            assert "None" not in outcome.message
+        assert (await runner.run(a_plan("exit 0"))).kind is Kind.EXITED
+        await wait_until(lambda: ready_cells(runner) == 2)
+        assert open_descriptors() == before
+
+
+@pytest.mark.needs_root
+async def test_a_cell_that_could_not_be_received_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its descriptors found no room; it ends, and what was to be kept ready is ready all the same, soon."""
+    monkeypatch.setattr(cell_pool, "REVIEW_S", 0.05)
+    async with a_cell_runner() as runner:
+        await runner.run(a_plan("exit 0"))
+        with only_free_descriptors(3), trio.move_on_after(0.5):
+            runner.keep_ready(PLAIN)
+            await trio.sleep_forever()
+        with trio.fail_after(12):
+            await wait_until(lambda: ready_cells(runner) == 2)
+
+
+def ready_cells(runner: Runner) -> int:
+    """As the runner counts them."""
+    pool = runner._link.cells._pools.get(PLAIN)
+    return len(pool.ready) if pool else 0
 
 
 async def test_a_plan_that_fits_no_message_fails_to_start() -> None:
