@@ -78,7 +78,7 @@ def _make(build: Build, report_fd: int, through: bool) -> None:
             _through_user_namespace(build, report)
         carry_out(tuple(step for step in steps if step.name not in cell_steps.ON_HOST), build)
         handed = [build.control[0], build.script, build.status[0], build.stdout[0], build.stderr[0]]
-        own = [build.tmpfs, build.proc, build.held] if build.blueprint.namespaces else []
+        own = [fd for fd in (build.tmpfs, build.proc, build.held) if fd >= 0]
         report.sendmsg([FINISHED], seqpacket.rights(handed + own))
         ruleset = blueprint.RULESET_FD if build.ruleset >= 0 else 0
         words = (*build.script_ids, ruleset, build.clear_capabilities, build.empty_bounding_set)

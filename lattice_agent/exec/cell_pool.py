@@ -147,7 +147,7 @@ class CellPool:
                 await waiter.woken.wait()
         except trio.Cancelled:
             if waiter.cell is not None:
-                self._discard(waiter.cell)
+                self.discard(waiter.cell)
             raise
         if waiter.cell is not None:
             return waiter.cell
@@ -199,7 +199,7 @@ class CellPool:
             await trio.sleep(REVIEW_S)
             for profile, pool in list(self._pools.items()):
                 for _ in range(pool.policy.surplus(trio.current_time(), len(pool.ready))):
-                    self._discard(pool.ready.pop())
+                    self.discard(pool.ready.pop())
                 self._refill(profile, pool)
                 if pool.policy.idle and not (pool.ready or pool.building or pool.waiters):
                     del self._pools[profile]
@@ -226,7 +226,7 @@ class CellPool:
         for profile, pool in self._pools.items():
             if not pool.waiters and profile != self._default:
                 while pool.ready:
-                    self._discard(pool.ready.pop())
+                    self.discard(pool.ready.pop())
                 del self._pools[profile]
                 return
 
@@ -252,7 +252,7 @@ class CellPool:
         profile = self._of_cell.pop(cell.number, None)
         pool = self._pools.get(profile) if profile is not None else None
         if profile is None or pool is None:
-            self._discard(cell)
+            self.discard(cell)
             return
         pool.building.discard(cell.number)
         pool.policy.built()
@@ -295,6 +295,7 @@ class CellPool:
                     cell.close()
                     return
 
-    def _discard(self, cell: CellEnds) -> None:
+    def discard(self, cell: CellEnds) -> None:
+        """End a cell that nobody will use."""
         self._line.post(KillCell(cell.number))
         cell.close()

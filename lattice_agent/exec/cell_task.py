@@ -34,12 +34,13 @@ class CellTask:
         self._directory = directory
         self.empty = False
         """No process is left."""
+        # Before anything is taken: this is what fails where no descriptor is left.
+        self.events = select.epoll(select.EPOLL_CLOEXEC)
+        """Readable when ``turn`` has something to do."""
         stdout, stderr = cell.take_streams()
         limit = plan.limits.output_bytes
         self._stdout = OutputStream(stdout, limit, on_output and (lambda data: on_output("stdout", data)))
         self._stderr = OutputStream(stderr, limit, on_output and (lambda data: on_output("stderr", data)))
-        self.events = select.epoll(select.EPOLL_CLOEXEC)
-        """Readable when ``turn`` has something to do."""
         for fd in (cell.pidfd, stdout, stderr):
             self.events.register(fd, select.EPOLLIN)
         # Writers of our own: else the pipes' end-of-file would wake us a moment before the cell is empty.

@@ -449,7 +449,8 @@ class Cells:
 
     def _place(self, entry: Cell, descriptors: list[int]) -> Place:
         if entry.plan.namespaces:
-            tmpfs, proc, entry.held = descriptors
+            tmpfs, proc, *held = descriptors
+            entry.held = held[0] if held else -1
             return Place(entry.pid, proc, tmpfs, own_network=not entry.plan.network)
         seqpacket.close_all(descriptors)
         return Place(entry.pid, -1, -1, own_network=False)

@@ -96,7 +96,12 @@ class SandboxClient:
         """As ``run``, for a plan that was made for this client's profile."""
         cell = self._take()
         self._wanted = cell.number
-        task = CellTask(plan, cell, blueprint.WORK, on_output)
+        try:
+            task = CellTask(plan, cell, blueprint.WORK, on_output)
+        except OSError:
+            self._send(KillCell(cell.number))
+            cell.close()
+            raise
         try:
             return self._conduct(task)
         finally:
@@ -178,7 +183,9 @@ class SandboxClient:
     def _listen(self, seconds: float) -> None:
         """Take in what the spawner says, waiting so long at most for the first message."""
         if seconds > 0:
-            select.select([self._spawner.socket], [], [], seconds)
+            waiting = select.poll()
+            waiting.register(self._spawner.socket, select.POLLIN)
+            waiting.poll(seconds * 1000)
         while (received := seqpacket.receive(self._spawner.socket, MAX_MESSAGE)) is not None:
             data, passed = received
             if not data:

@@ -22,14 +22,19 @@ def plan_for(
 
     ``environment`` is added to PATH and the variables that name the work directory (HOME, TMPDIR, XDG_RUNTIME_DIR).
     """
-    extra = tuple((name, value) for name, value in (environment or {}).items())
+    for name in environment or {}:
+        if not name or "=" in name or "\0" in name:
+            raise SandboxError(f"{name!r} is not the name of an environment variable")
+    own = {"PATH": TASK_PATH, **(environment or {})}
+    for place in ("HOME", "TMPDIR", "XDG_RUNTIME_DIR"):
+        own.pop(place, None)  # they name the work directory
     return Plan(
         run_id="script",
         level=profile.level,
         interpreter=interpreter,
         interpreter_path=interpreter_inside(interpreter),
         script=script.encode() if isinstance(script, str) else script,
-        environment=(("PATH", TASK_PATH), *extra),
+        environment=tuple(own.items()),
         limits=limits or DEFAULT_LIMITS,
         profile=profile,
     )

@@ -111,7 +111,14 @@ class Runner:
                 await self._remove(directory)
             raise
         inside = directory.path if directory and profile.level is Level.LANDLOCK else blueprint.WORK
-        run = CellRun(CellTask(plan, cell, inside, on_output), self._link.cells, self._link)
+        try:
+            task = CellTask(plan, cell, inside, on_output)
+        except OSError as error:  # no descriptors left
+            self._link.cells.discard(cell)
+            if directory is not None:
+                await self._remove(directory)
+            return failed_to_start(plan.level, _reason(error))
+        run = CellRun(task, self._link.cells, self._link)
         try:
             return await run.conduct()
         finally:

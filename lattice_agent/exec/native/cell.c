@@ -247,6 +247,13 @@ static void be_launcher(void)
 		fail(-7);
 	for (i = 0; i < (long)header->limits; i++) {
 		struct limit *limit = (struct limit *)(message + sizeof *header) + i;
+		__u64 present[2];
+		/* A limit can only fall: what the host allows bounds what is asked for. */
+		must(call(__NR_prlimit64, 0, limit->resource, 0, (word)present));
+		if (limit->hard > present[1])
+			limit->hard = present[1];
+		if (limit->soft > limit->hard)
+			limit->soft = limit->hard;
 		must(call(__NR_prlimit64, 0, limit->resource, (word)&limit->soft, 0));
 	}
 	message[length] = 0;
