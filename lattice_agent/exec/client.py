@@ -182,6 +182,8 @@ class SandboxClient:
 
     def _listen(self, seconds: float) -> None:
         """Take in what the spawner says, waiting so long at most for the first message."""
+        if self._spawner.socket.fileno() < 0:
+            raise SpawnerGoneError("this client is closed", hint="make a new SandboxClient")
         if seconds > 0:
             waiting = select.poll()
             waiting.register(self._spawner.socket, select.POLLIN)

@@ -248,6 +248,8 @@ static void be_launcher(void)
 	for (i = 0; i < (long)header->limits; i++) {
 		struct limit *limit = (struct limit *)(message + sizeof *header) + i;
 		__u64 present[2];
+		if (limit->soft > limit->hard)
+			fail(-22); /* EINVAL, as prlimit(2) has it */
 		/* A limit can only fall: what the host allows bounds what is asked for. */
 		must(call(__NR_prlimit64, 0, limit->resource, 0, (word)present));
 		if (limit->hard > present[1])
