@@ -317,6 +317,23 @@ async def a_cell_runner(keep_ready: Profile | None = None) -> AsyncGenerator[Run
 # --- looks at a cell's processes ---
 
 
+def children_if_any(pid: int) -> list[int]:
+    """The children of a process that may be gone."""
+    try:
+        return children_of(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def runs_a_script(init: int) -> bool:
+    """Whether something lives in a cell that is not the waiting launcher."""
+    for pid in children_if_any(init):
+        with suppress(OSError):
+            if "lattice-cell" not in Path(f"/proc/{pid}/cmdline").read_text():
+                return True
+    return False
+
+
 def init_of(cell: CellEnds) -> int:
     """Process id of the cell's init, from its pidfd."""
     for line in Path(f"/proc/self/fdinfo/{cell.pidfd}").read_text().splitlines():

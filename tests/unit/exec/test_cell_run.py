@@ -17,7 +17,7 @@ from lattice_agent.exec.outcome import Clock, Kind, Outcome
 from lattice_agent.exec.plan import Level, Plan, Profile
 from lattice_agent.exec.runner import Runner
 from tests.hostile.rig import alive, children_of, wait_until
-from tests.rigs.cells import a_cell_runner, a_place, a_plan
+from tests.rigs.cells import a_cell_runner, a_place, a_plan, children_if_any, runs_a_script
 
 pytestmark = pytest.mark.needs_root
 
@@ -119,7 +119,7 @@ async def test_children_that_do_not_listen_are_killed_too() -> None:
         outcome = await runner.run(a_plan(script, wall_s=0.2, grace_s=0.1))
         assert outcome.kind is Kind.TIMED_OUT
         with trio.fail_after(10):
-            await wait_until(lambda: all(len(children_of(init)) <= 1 for init in inits(runner)))
+            await wait_until(lambda: all(len(children_if_any(init)) <= 1 for init in inits(runner)))
 
 
 async def test_processor_time_has_its_own_limit() -> None:
@@ -239,17 +239,9 @@ async def test_an_exception_of_who_listens_ends_the_script() -> None:
         with pytest.raises(RuntimeError, match="not this"):
             await runner.run(a_plan("echo up; sleep 60"), refuse)
         with trio.fail_after(10):
-            await wait_until(lambda: not any(_script_of(init) for init in inits(runner)))
+            await wait_until(lambda: not any(runs_a_script(init) for init in inits(runner)))
         assert (await runner.run(a_plan("echo on"))).stdout.kept == b"on\n"
         assert len(os.listdir("/proc/self/fd")) <= before + 6 * 8  # cells that are ready
-
-
-def _script_of(init: int) -> list[int]:
-    """Processes of a cell that are not the waiting launcher."""
-    try:
-        return [pid for pid in children_of(init) if "lattice-cell" not in Path(f"/proc/{pid}/cmdline").read_text()]
-    except FileNotFoundError:
-        return []
 
 
 # --- limits ---
@@ -451,7 +443,7 @@ async def test_a_run_right_after_the_spawners_death_is_served() -> None:
 
 async def test_a_cell_that_is_killed_from_outside_is_an_interrupted_run() -> None:
     async with running(a_plan(IGNORES)) as (runner, [run]):
-        [init] = [init for init in inits(runner) if _script_of(init)]
+        [init] = [init for init in inits(runner) if runs_a_script(init)]
         os.kill(init, signal.SIGKILL)
         outcome = await run.end()
         assert (outcome.kind, outcome.message) == (Kind.INTERRUPTED, "the run's cell was killed")

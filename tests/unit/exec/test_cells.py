@@ -364,6 +364,7 @@ def test_a_maker_that_is_killed_half_way_is_a_failure(held_makers: CellLine, hol
 
 def test_a_templates_maker_that_is_killed_fails_all_that_wait_for_it(held_template: CellLine, hold: Hold) -> None:
     held_template.send(held_template.request(5), held_template.request(6))
+    assert held_template.answers(*everything(6)) == [not_now(6)] * 2  # both have been read
     # The other child is the filter's; the one that has a mount namespace of its own is the template's.
     own = os.readlink("/proc/self/ns/mnt")
     found: list[int] = []

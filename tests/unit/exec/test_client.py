@@ -14,7 +14,7 @@ from lattice_agent.exec.library import plan_for
 from lattice_agent.exec.outcome import Clock, Kind
 from lattice_agent.exec.plan import Level, Profile
 from tests.hostile.rig import alive, children_of
-from tests.rigs.cells import apart, limits, settled
+from tests.rigs.cells import apart, limits, runs_a_script, settled
 from tests.unit.exec.test_runner import only_free_descriptors
 
 pytestmark = pytest.mark.needs_root
@@ -36,19 +36,8 @@ def client(shared: SandboxClient) -> SandboxClient:
 
 
 def running(client: SandboxClient) -> list[int]:
-    """Processes of the client's cells that are not waiting."""
-    found = []
-    for init in children_of(client.spawner_pid):
-        found += [pid for pid in children_of(init) if not _waits(pid)]
-    return found
-
-
-def _waits(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/cmdline") as file:
-            return "lattice-cell" in file.read()
-    except FileNotFoundError:
-        return True
+    """The client's cells that do not wait."""
+    return [init for init in children_of(client.spawner_pid) if runs_a_script(init)]
 
 
 def test_a_script_gives_its_outcome(client: SandboxClient) -> None:

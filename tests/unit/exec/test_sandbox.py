@@ -10,6 +10,7 @@ from lattice_agent.exec.outcome import Kind, Outcome
 from lattice_agent.exec.plan import Level, Limits, Plan, Profile
 from lattice_agent.exec.sandbox import Sandbox, open_sandbox
 from tests.hostile.rig import children_of, wait_until
+from tests.rigs.cells import children_if_any
 
 OWN = Limits(wall_s=1.0, output_bytes=2, cpu_s=3, processes=4, memory_bytes=5)
 
@@ -86,11 +87,4 @@ async def test_cells_are_kept_ready_unless_each_needs_a_directory(
 
 def _cells(spawner: int) -> list[int]:
     """Cells that are complete: an init with a launcher."""
-    return [pid for pid in children_of(spawner) if _children(pid)]
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return children_of(pid)
-    except FileNotFoundError:
-        return []
+    return [pid for pid in children_of(spawner) if children_if_any(pid)]
