@@ -1,4 +1,4 @@
-"""Builds the one native program of the package (lattice_agent/exec/native/cell.c); the rest is in pyproject.toml."""
+"""Builds the one native program of the package (lattice_agent/exec/native); the rest is in pyproject.toml."""
 
 import os
 import subprocess
@@ -7,7 +7,9 @@ from pathlib import Path
 from setuptools import Distribution, setup
 from setuptools.command.build_py import build_py
 
-SOURCE = Path("lattice_agent/exec/native/cell.c")
+PLACE = Path("lattice_agent/exec/native")
+SOURCES = [PLACE / "cell.c", PLACE / "maker.c"]
+PROGRAM = PLACE / "cell"
 FLAGS = [
     *("-std=c11", "-Os", "-Wall", "-Wextra", "-Werror"),
     *("-static", "-nostdlib", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-fno-pie", "-no-pie"),
@@ -20,10 +22,10 @@ class BuildWithCell(build_py):
 
     def run(self) -> None:
         super().run()
-        target = SOURCE.with_suffix("") if self.editable_mode else Path(self.build_lib, SOURCE.with_suffix(""))
+        target = PROGRAM if self.editable_mode else Path(self.build_lib, PROGRAM)
         target.parent.mkdir(parents=True, exist_ok=True)
         compiler = os.environ.get("CC", "cc").split()
-        subprocess.run([*compiler, *FLAGS, "-o", os.fspath(target), os.fspath(SOURCE)], check=True)
+        subprocess.run([*compiler, *FLAGS, "-o", os.fspath(target), *map(os.fspath, SOURCES)], check=True)
 
 
 class NativeDistribution(Distribution):

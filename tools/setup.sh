@@ -43,7 +43,7 @@ fi
 lists=requirements/runtime.txt
 [ "$purpose" = demo ] || lists="$lists requirements/dev.txt"
 # shellcheck disable=SC2086  # a list of words
-stamp=".venv/.ready-$purpose-$(cat $lists pyproject.toml setup.py lattice_agent/exec/native/cell.c tools/setup.sh | cksum | cut -d' ' -f1)"
+stamp=".venv/.ready-$purpose-$(cat $lists pyproject.toml setup.py lattice_agent/exec/native/*.[ch] tools/setup.sh | cksum | cut -d' ' -f1)"
 [ -e "$stamp" ] && exit 0
 
 echo "setup: making .venv"

@@ -6,6 +6,8 @@ by hand for the spawner's memory (see ``requests``).
 
 from __future__ import annotations
 
+from lattice_agent.exec.kernel.recipe import Recipe
+
 STRICT, NETWORK, LANDLOCK = b"strict", b"network", b"landlock"
 LEVELS = (STRICT, NETWORK, LANDLOCK)
 
@@ -81,18 +83,18 @@ class Build:
         blueprint: Blueprint,
         identity: Identity,
         *,
-        program: int,
         filter_program: bytes,
         mount_namespace: int = -1,
         user_namespace: int = -1,
         directory: bytes = b"",
         hostname: str = "cell",
         familiar: tuple[str, ...] = (),
+        system_directories: tuple[str, ...] = (),
     ) -> None:
+        self.recipe = Recipe()
+        """What the maker will do. Descriptors below are its own: places in the recipe (``recipe.Later``)."""
         self.blueprint = blueprint
         self.identity = identity
-        self.program = program
-        """Descriptor of the built native/cell."""
         self.filter_program = filter_program
         self.mount_namespace = mount_namespace
         self.user_namespace = user_namespace
@@ -102,6 +104,8 @@ class Build:
         self.hostname = hostname
         self.familiar = familiar
         """Paths that most scripts need first: the shell, the loader, libc."""
+        self.system_directories = system_directories
+        """Those of the template that are mounts of their own."""
         self.resolver = b""
         self.control = (-1, -1)
         """Agent's end, launcher's end."""

@@ -1,17 +1,19 @@
 """Makes one cell: the place, the launcher that waits in it, the init that ends it.
 
-Who is who, by parent, at the levels with namespaces::
+Who is who, by parent::
 
-    spawner --clone--> maker (pid 1 of the cell) --exec--> init (native/cell.c)
-                                                             |  fork
-                                                           launcher --exec--> interpreter
+    spawner --posix_spawn--> helper, which makes the maker and ends
+            --clone3--> maker (pid 1 of the cell) --exec--> init (native/cell.c)
+                                                              |  fork
+                                                            launcher --exec--> interpreter
 
-* The maker is born in a new pid namespace and makes the rest of the place itself, so several cells are built at a time
-  and the spawner never waits for one. Not root: it goes through the template's user namespace first and is born from
-  there (``_through_user_namespace``), still as the spawner's child.
-* Init and launcher are executed afresh: nothing of the spawner's memory is left in them.
+* Helper and maker are native/maker.c. What they do is written down here (``cell_steps``, ``kernel.recipe``) and sent to
+  the helper with the descriptors that it needs: the spawner never waits for it, and several cells are built at a time.
+* The maker is born in a new pid namespace, as the spawner's child. Without root the helper enters the template's user
+  namespace before that, so that the maker is born from there.
+* Nothing of the spawner's memory is in any of them.
 * The maker sends the descriptors of the place to the spawner over a socket of their own. That socket's end-of-file,
-  when native/cell was executed, says that the cell is complete. What fails is sent there as the name of the step.
+  when native/cell was executed, says that the cell is complete. What fails is sent there as well.
 * The agent's ends of the channels go to the agent. The task does not pass through the spawner: what the agent sends
   reaches the launcher directly, and the end of the init (its pidfd) tells the agent that the cell is empty.
 
@@ -22,79 +24,97 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import socket
+import struct
 
 import prctl
 
 from lattice_agent.exec import blueprint, cell_steps, template
 from lattice_agent.exec.blueprint import Blueprint, Build
-from lattice_agent.exec.kernel import descriptors, namespaces, seqpacket, signals
+from lattice_agent.exec.kernel import descriptors, libc, namespaces, seqpacket
 from lattice_agent.exec.step import StepError, carry_out
 
 REASON_MOST = 512
 FREE_FD = 16
 """From here on descriptors have no fixed meaning."""
+RECIPE_FD = 3
+"""Where native/maker.c finds its socket."""
 HANDED_OVER = 5
 """Descriptors for the agent: control socket, script file, status, stdout, stderr. Of a cell with namespaces the
 spawner's come after them: tmpfs, /proc, and what is held."""
-FINISHED, THROUGH, FAILED = b"+", b"=", b"-"
-"""First byte of what a maker says: cell finished; born through a user namespace (pid follows); failed (why follows)."""
+FINISHED, BORN, FAILED = b"+", b"=", b"-"
+"""First byte of what a maker says: cell finished; the maker is born (its process id follows); failed (why follows)."""
+_BORN = struct.Struct("=4sI")
+_AT_EMPTY_PATH = 0x1000
 
 
-def start(build: Build, cgroup: int | None = None) -> tuple[int, int, socket.socket, int]:
-    """Begin to make a cell: process id and pidfd of its maker, a socket that will tell, process id of a helper or 0.
+class Order:
+    """A cell as it is ordered from a maker: the recipe, for any number of cells that differ in nothing."""
 
-    Without root the maker is born through a helper: 0 and -1 for now, the socket tells (THROUGH). Raises OSError if not
-    even a process can be made.
-    """
-    ours, theirs = seqpacket.pair()
-    through = build.user_namespace >= 0
-    try:
-        flags = namespaces.NEWPID if build.blueprint.namespaces and not through else 0
-        pid, pidfd = namespaces.clone(flags, cgroup)
-    except OSError:
-        ours.close()
-        theirs.close()
-        raise
-    if pid == 0:
-        _make(build, theirs.detach(), through)
-    theirs.close()
+    def __init__(self, build: Build, *, grouped: bool) -> None:
+        """Raises StepError if a step cannot be written down. ``grouped``: the cell is born in a cgroup of its own."""
+        self.recipe = build.recipe
+        self._bytes = _write_down(build, grouped=grouped)
+
+    def start(self, passed: list[int]) -> tuple[socket.socket, int]:
+        """Begin to make a cell: a socket that will tell, process id of the helper.
+
+        ``passed``: descriptors of native/cell, the template's mount namespace and user namespace, and the cgroup, as
+        far as there are any. Raises OSError if not even a process can be made.
+        """
+        assert len(passed) == self.recipe.passed
+        ours, theirs = seqpacket.pair()
+        try:
+            ours.sendmsg([self._bytes], seqpacket.rights(passed))
+            in_place = (os.POSIX_SPAWN_DUP2, theirs.fileno(), RECIPE_FD)
+            pid = os.posix_spawn(f"/proc/self/fd/{passed[0]}", ["lattice-maker"], {}, file_actions=[in_place])
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return ours, pid
+
+
+def _write_down(build: Build, *, grouped: bool) -> bytes:
+    """The recipe of a whole cell. The descriptors of the build become places in it."""
+    recipe, through = build.recipe, build.user_namespace >= 0
+    program = recipe.pass_on()
+    if build.mount_namespace >= 0:
+        build.mount_namespace = recipe.pass_on()
     if through:
-        os.close(pidfd)
-        return 0, -1, ours, pid
-    return pid, pidfd, ours, 0
+        build.user_namespace = recipe.pass_on()
+    group = recipe.pass_on() if grouped else None
+    steps = cell_steps.steps_for(build)
+    recipe.begin("birth")
+    if not through:
+        recipe.born_again(namespaces.PARENT | (namespaces.NEWPID if build.blueprint.namespaces else 0), group)
+    cell_steps.write_down(tuple(step for step in steps if step.name in cell_steps.ON_HOST), build)
+    if through:
+        recipe.begin("birth")
+        namespaces.enter(build.user_namespace, namespaces.NEWUSER, recipe.call)
+        namespaces.enter(build.mount_namespace, namespaces.NEWNS, recipe.call)
+        recipe.born_again(namespaces.NEWUSER | namespaces.NEWPID | namespaces.PARENT, group)
+    cell_steps.write_down(tuple(step for step in steps if step.name not in cell_steps.ON_HOST), build)
+    recipe.begin("hand-over")
+    own = [fd for fd in (build.tmpfs, build.proc, build.held) if fd >= 0]
+    recipe.hand_over([build.control[0], build.script, build.status[0], build.stdout[0], build.stderr[0], *own])
+    recipe.begin("exec of native/cell")
+    _become_init(build, program)
+    return recipe.to_bytes()
 
 
-def _make(build: Build, report_fd: int, through: bool) -> None:
-    """The maker's life; never returns."""
-    report = _keep_needed(build, report_fd)
-    try:
-        signals.unblock_all()
-        prctl.set_dumpable(1)  # the spawner's files in /proc/self belong to root; native/cell undoes this
-        steps = cell_steps.steps_for(build)
-        carry_out(tuple(step for step in steps if step.name in cell_steps.ON_HOST), build)
-        if through:
-            _through_user_namespace(build, report)
-        carry_out(tuple(step for step in steps if step.name not in cell_steps.ON_HOST), build)
-        handed = [build.control[0], build.script, build.status[0], build.stdout[0], build.stderr[0]]
-        own = [fd for fd in (build.tmpfs, build.proc, build.held) if fd >= 0]
-        report.sendmsg([FINISHED], seqpacket.rights(handed + own))
-        ruleset = blueprint.RULESET_FD if build.ruleset >= 0 else 0
-        words = (*build.script_ids, ruleset, build.clear_capabilities, build.empty_bounding_set)
-        _become_init(build.program, [b"lattice-cell", *(str(word).encode() for word in words)])
-    except (StepError, OSError) as error:
-        report.send(FAILED + str(error).encode("utf-8", "replace")[:REASON_MOST])
-    finally:
-        os._exit(1)
+def _become_init(build: Build, program: int) -> None:
+    ruleset = blueprint.RULESET_FD if build.ruleset >= 0 else 0
+    words = (*build.script_ids, ruleset, build.clear_capabilities, build.empty_bounding_set)
+    arguments = [b"lattice-cell", *(str(word).encode() for word in words)]
+    argv = libc.Packed("@" + "P" * (len(arguments) + 1), *arguments, 0)
+    build.recipe.call("execveat", program, b"", argv, libc.Packed("@P", 0), _AT_EMPTY_PATH)
 
 
-def _become_init(program: int, argv: list[bytes]) -> None:
-    try:
-        signals.hold_back((signal.SIGTERM, signal.SIGUSR2))
-        os.execve(program, argv, {})  # noqa: S606 - an exec without a shell is the point
-    except OSError as error:
-        raise StepError(f"exec of native/cell: {error.strerror}") from error
+def born(told: bytes) -> int:
+    """The maker's process id, from what its helper says."""
+    return int(_BORN.unpack(told)[1])
 
 
 def open_program() -> int:
@@ -106,30 +126,6 @@ def open_program() -> int:
         raise StepError(f"{path} is missing: it is built when the package is installed, with a C compiler") from None
 
 
-def _keep_needed(build: Build, report_fd: int) -> socket.socket:
-    """Close every descriptor that the build does not need; the needed ones move out of the way of fixed numbers."""
-    needed = [report_fd, build.program, build.mount_namespace, build.user_namespace]
-    report_fd, build.program, build.mount_namespace, build.user_namespace = (
-        fd if fd < 0 else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FREE_FD) for fd in needed
-    )
-    kept = (report_fd, build.program, build.mount_namespace, build.user_namespace)
-    descriptors.keep_only({0, 1, 2, *(fd for fd in kept if fd >= 0)})
-    for taken in range(3, blueprint.RULESET_FD + 1):
-        os.dup2(0, taken, inheritable=False)  # so that nothing else gets the numbers of native/cell
-    return socket.socket(fileno=report_fd)
-
-
-def _through_user_namespace(build: Build, report: socket.socket) -> None:
-    """Become the namespace's owner, then be born again inside it as the spawner's child; the first self ends."""
-    namespaces.enter(build.user_namespace, namespaces.NEWUSER)
-    os.close(build.user_namespace)
-    namespaces.enter(build.mount_namespace, namespaces.NEWNS)
-    pid, pidfd = namespaces.clone(namespaces.NEWUSER | namespaces.NEWPID | namespaces.PARENT)
-    if pid:
-        report.sendmsg([THROUGH + str(pid).encode()], seqpacket.rights([pidfd]))
-        os._exit(0)
-
-
 class Template:
     """A template, made by a child of its own (template). Ready after ``finish``; until then ``fileno`` tells when."""
 
@@ -138,6 +134,8 @@ class Template:
         group id are called inside."""
         self.plan = plan
         self.mount_namespace = self.user_namespace = -1
+        self.system_directories: tuple[str, ...] = ()
+        """Those that are mounts of their own."""
         ours, theirs = seqpacket.pair()
         self._socket: socket.socket | None = ours
         outside = (os.geteuid(), os.getegid())
@@ -162,9 +160,10 @@ class Template:
         data, passed = seqpacket.receive(self._socket, REASON_MOST) or (b"", [])
         self._socket.close()
         self._socket = None
-        if data != FINISHED:
+        if data[:1] != FINISHED:
             seqpacket.close_all(passed)
             return data[1:].decode("utf-8", "replace") or "the template's maker died"
+        self.system_directories = tuple(os.fsdecode(data[1:]).split("\0")) if data[1:] else ()
         self.mount_namespace, self.user_namespace = (*passed, -1)[:2]
         return ""
 
@@ -199,7 +198,8 @@ def _make_template(
         if inside:
             held.append(os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC))
         carry_out(template.TEMPLATE_STEPS[1:], stage)
-        report.sendmsg([FINISHED], seqpacket.rights(held))
+        places = os.fsencode("\0".join(template.overlay_places(stage)))
+        report.sendmsg([FINISHED + places], seqpacket.rights(held))
     except (StepError, OSError) as error:
         report.send(FAILED + str(error).encode("utf-8", "replace")[:REASON_MOST])
     finally:

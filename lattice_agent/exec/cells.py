@@ -41,6 +41,8 @@ from lattice_agent.exec.step import StepError
 
 CELLS_MOST = 64
 """At once, in whatever state; a PrepareCell beyond is refused."""
+ORDERS_MOST = 16
+"""Kept, of some 20 KiB each: as many common cells as are mostly there at once. Beyond they are written anew."""
 TEMPLATES_MOST = 16
 """Kept at once; the one that was not used for longest goes. Running cells do not need their template any more."""
 IDS_OF_ONE = 256
@@ -70,6 +72,8 @@ class Cell:
         self.pid = 0
         """Of the maker, then the init: the same process."""
         self.pidfd = -1
+        self.order: cell.Order | None = None
+        """While it is being built."""
         self.socket: socket.socket | None = None
         self.handed: list[int] = []
         """The agent's descriptors until it has them."""
@@ -121,6 +125,7 @@ class Cells:
         self._groups: cgroup.Groups | None = None
         self._unremoved: list[cgroup.Group] = []
         self._templates: dict[object, cell.Template] = {}
+        self._orders: dict[object, cell.Order] = {}
         self._program = -1
         self._familiar = familiar_files()
         self._watched_ns = 0
@@ -170,6 +175,7 @@ class Cells:
         if pid in self._helpers:
             self._helpers.discard(pid)
             return True
+        self._hear_births()
         for entry in list(self._cells.values()):
             if entry.pid == pid:
                 if entry.state == BUILDING:
@@ -178,6 +184,12 @@ class Cells:
                     self._gone(entry)
                 return True
         return False
+
+    def _hear_births(self) -> None:
+        """A maker may be dead before its helper's word of it was read."""
+        for entry in list(self._cells.values()):
+            if entry.state in (BUILDING, ENDING) and not entry.pid and entry.socket is not None:
+                self._maker_said(entry)
 
     def hear(self, ready: set[int]) -> None:
         """Take in what makers have said, of those descriptors that are readable."""
@@ -313,24 +325,38 @@ class Cells:
         template = self._template_for(entry.plan) if namespaced else None
         if program is None or (namespaced and (template is None or not template.ready)):
             return
+        order = entry.order = self._order(entry, program, template)
+        entry.state = BUILDING
+        if self._groups is not None:
+            entry.group = self._groups.create(str(entry.number))
+        group = entry.group.fd if entry.group else -1
+        namespaces = (template.mount_namespace, template.user_namespace) if template else ()
+        entry.socket, helper = order.start([fd for fd in (self._program, *namespaces, group) if fd >= 0])
+        self._helpers.add(helper)
+        self._poll.register(entry.socket, select.POLLIN)
+
+    def _order(self, entry: Cell, program: bytes, template: cell.Template | None) -> cell.Order:
+        """Written down once for all cells that differ in nothing. (Slots are used again soonest first.)"""
+        identity, plan = self._identity(entry.plan, entry.slot), entry.plan
+        key = (plan.key, plan.work_bytes, plan.work_inodes, identity.uid)
+        order = self._orders.get(key)
+        if order is not None:
+            return order
         build = Build(
-            entry.plan,
-            self._identity(entry.plan, entry.slot),
-            program=self._program,
+            plan,
+            identity,
             filter_program=program,
             mount_namespace=template.mount_namespace if template else -1,
             user_namespace=template.user_namespace if template else -1,
             directory=entry.directory,
             hostname=_HOSTNAME,
             familiar=self._familiar,
+            system_directories=template.system_directories if template else (),
         )
-        entry.state = BUILDING
-        if self._groups is not None:
-            entry.group = self._groups.create(str(entry.number))
-        entry.pid, entry.pidfd, entry.socket, helper = cell.start(build, entry.group.fd if entry.group else None)
-        if helper:
-            self._helpers.add(helper)
-        self._poll.register(entry.socket, select.POLLIN)
+        order = cell.Order(build, grouped=self._groups is not None)
+        if not (entry.directory or plan.network) and len(self._orders) < ORDERS_MOST:
+            self._orders[key] = order  # the others hold a directory's name, or the host's resolv.conf of this moment
+        return order
 
     def _open_groups(self) -> None:
         """Use our cgroup if it was delegated. If it cannot be used there are no controllers, and what they would do is
@@ -364,6 +390,7 @@ class Cells:
         return template
 
     def _make_template(self, plan: Blueprint) -> cell.Template:
+        self._orders.clear()
         if self._root:
             ids = range(self._first_id, self._first_id + 2 * CELLS_MOST, 2)
             template = cell.Template(plan, ids, None)
@@ -409,8 +436,8 @@ class Cells:
         if received is None:
             return
         data, passed = received
-        if data[:1] == cell.THROUGH:
-            entry.pid, entry.pidfd = int(data[1:]), passed[0]
+        if data[:1] == cell.BORN:
+            entry.pid, entry.pidfd = cell.born(data), passed[0]
             if entry.state == ENDING:
                 entry.signal(signal.SIGKILL)
         elif data[:1] == cell.FINISHED:
@@ -418,7 +445,7 @@ class Cells:
             entry.place = self._place(entry, rest)
         else:
             seqpacket.close_all(passed)
-            self._made(entry, data[1:].decode("utf-8", "replace"))
+            self._made(entry, entry.order.recipe.failure(data) if data and entry.order is not None else "")
 
     def _made(self, entry: Cell, failure: str) -> None:
         assert entry.socket is not None
@@ -433,6 +460,7 @@ class Cells:
             self._failed(entry, failure or "its maker died")
             return
         entry.state = READY
+        entry.order = None
         controllers = [name.encode() for name in sorted(self._groups.controllers)] if self._groups else []
         self._tell(CellReady(entry.number, controllers), [*entry.handed, entry.pidfd])
         seqpacket.close_all(entry.handed)

@@ -98,7 +98,6 @@ def _build(profile: Profile, blueprint: Blueprint, *, root: bool) -> Build:
     return Build(
         blueprint,
         Cells(select.poll(), _tell_nobody)._identity(blueprint, 0),
-        program=_SOME_DESCRIPTOR,
         filter_program=_filter(blueprint),
         mount_namespace=_SOME_DESCRIPTOR if blueprint.namespaces else -1,
         user_namespace=_SOME_DESCRIPTOR if blueprint.namespaces and not root else -1,

@@ -237,9 +237,9 @@ def _make_device(path: str, number: tuple[int, int]) -> None:
     os.chmod(path, 0o666)  # noqa: S103 - as in every /dev; the umask has cut it
 
 
-def overlay_places() -> list[str]:
-    """In a cell's maker, before the pivot: the system directories that are mounts of their own in the template."""
-    return [path for path in SYSTEM_DIRECTORIES if os.path.isdir(SOURCES + path)]
+def overlay_places(stage: Stage) -> list[str]:
+    """The system directories that are mounts of their own in the template, as it is being made."""
+    return [path for path in SYSTEM_DIRECTORIES if path in stage.sources]
 
 
 def bound_places(plan: Blueprint, *, user_namespace: bool) -> list[str]:

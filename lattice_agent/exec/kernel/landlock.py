@@ -15,7 +15,7 @@ import os
 import stat
 import struct
 
-from lattice_agent.exec.kernel import libc
+from lattice_agent.exec.kernel import files, libc
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 """execve(2) asks for EXECUTE and READ_FILE."""
@@ -56,7 +56,7 @@ _LOG_SAME_EXEC_OFF, _LOG_SUBDOMAINS_OFF = 1 << 0, 1 << 2
 _RULESET = struct.Struct("=3Q")
 """struct landlock_ruleset_attr: handled files, handled net, scopes. Net came with ABI 4, scopes with ABI 6."""
 _SIZE_OF_ABI = (0, 8, 8, 8, 16, 16, 24, 24)
-_PATH_BENEATH = struct.Struct("=Qi")
+_PATH_BENEATH = "=Qi"
 """struct landlock_path_beneath_attr (packed): allowed rights, descriptor."""
 _EOPNOTSUPP = 95
 
@@ -125,6 +125,7 @@ class Ruleset:
         deny_tcp: bool = False,
         scope_abstract: bool = False,
         scope_signals: bool = False,
+        call: libc.Call = libc.call,
     ) -> None:
         """Handle these file rights, all of TCP, and these scopes, as far as the kernel knows them.
 
@@ -135,7 +136,7 @@ class Ruleset:
         scopes = (ABSTRACT_SOCKET if scope_abstract else 0) | (SIGNAL if scope_signals else 0)
         self.files, self.net, self.scopes, size = cut(abi(), files, net, scopes)
         attributes = _RULESET.pack(self.files, self.net, self.scopes)[: size or None]
-        self.fd = libc.call("landlock_create_ruleset", attributes, len(attributes), 0)
+        self.fd = call("landlock_create_ruleset", attributes, len(attributes), 0)
 
     def allow(self, fd: int, rights: int) -> None:
         """Allow file rights on what ``fd`` (O_PATH will do) is open on and, for a directory, on all below it.
@@ -153,7 +154,7 @@ class Ruleset:
         if not rights:
             return
         try:
-            libc.call("landlock_add_rule", self.fd, _RULE_PATH_BENEATH, _PATH_BENEATH.pack(rights, fd), 0)
+            libc.call("landlock_add_rule", self.fd, *path_beneath(fd, rights))
         except OSError as error:
             raise OSError(error.errno, error.strerror, f"landlock_add_rule({_name(fd)}: {describe(rights)})") from None
 
@@ -178,7 +179,12 @@ def enter(ruleset_fd: int) -> None:
     libc.call("landlock_restrict_self", ruleset_fd, restrict_flags(abi()))
 
 
-def scope_signals() -> None:
+def path_beneath(fd: int, rights: int) -> tuple[int, libc.Packed, int]:
+    """What landlock_add_rule takes after its ruleset for a rule on what ``fd`` is open on, and on all below it."""
+    return _RULE_PATH_BENEATH, libc.Packed(_PATH_BENEATH, rights, fd), 0
+
+
+def scope_signals(call: libc.Call = libc.call) -> None:
     """Put this process into a domain that keeps signals and abstract sockets inside; files stay as they are.
 
     For a reaper: kill(-1) from it reaches itself and what it starts, nothing else; in a domain of its own below, a
@@ -191,13 +197,12 @@ def scope_signals() -> None:
     version = abi()
     if version < SCOPING_ABI:
         raise OSError(_EOPNOTSUPP, f"Landlock ABI {SCOPING_ABI} scopes signals, this kernel has {version}", "landlock")
-    rules = Ruleset(REFER, scope_abstract=True, scope_signals=True)
-    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    try:
-        rules.allow(root, REFER)
-    finally:
-        os.close(root)
-    rules.restrict()
+    rules = Ruleset(REFER, scope_abstract=True, scope_signals=True, call=call)
+    root = files.open_path("/", call)
+    call("landlock_add_rule", rules.fd, *path_beneath(root, REFER))
+    call("close", root)
+    call("landlock_restrict_self", rules.fd, restrict_flags(version))
+    call("close", rules.fd)
 
 
 def _name(fd: int) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import struct
 
-from lattice_agent.exec.kernel import libc
+from lattice_agent.exec.kernel import files, libc
 
 NEWNS = 0x0002_0000
 NEWCGROUP = 0x0200_0000
@@ -42,26 +41,20 @@ def clone(flags: int, cgroup: int | None = None) -> tuple[int, int]:
     return (pid, pidfd.value) if pid else (0, -1)
 
 
-def unshare(flags: int) -> None:
+def unshare(flags: int, call: libc.Call = libc.call) -> None:
     """Move this process into fresh namespaces."""
-    libc.call("unshare", flags)
+    call("unshare", flags)
 
 
-def enter(fd: int, kind: int) -> None:
+def enter(fd: int, kind: int, call: libc.Call = libc.call) -> None:
     """Join the namespace that ``fd`` is open on; ``kind`` is its NEW* flag."""
-    libc.call("setns", fd, kind)
+    call("setns", fd, kind)
 
 
-def map_single_ids(inside: tuple[int, int], outside: tuple[int, int], proc: str = "/proc") -> None:
+def map_single_ids(
+    inside: tuple[int, int], outside: tuple[int, int], proc: str = "/proc", call: libc.Call = libc.call
+) -> None:
     """Map one user and one group id of the parent namespace; by the process in a new user namespace itself."""
-    _write(f"{proc}/self/setgroups", "deny")
-    _write(f"{proc}/self/uid_map", f"{inside[0]} {outside[0]} 1")
-    _write(f"{proc}/self/gid_map", f"{inside[1]} {outside[1]} 1")
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
+    files.write(f"{proc}/self/setgroups", "deny", call)
+    files.write(f"{proc}/self/uid_map", f"{inside[0]} {outside[0]} 1", call)
+    files.write(f"{proc}/self/gid_map", f"{inside[1]} {outside[1]} 1", call)

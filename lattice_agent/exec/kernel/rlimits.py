@@ -24,11 +24,21 @@ def apply(number: int, soft: int, hard: int) -> None:
 
     Without CAP_SYS_RESOURCE a hard limit can only fall, so the present one bounds what is asked for.
     """
-    present = resource.getrlimit(number)[1]
     try:
-        resource.setrlimit(number, (_lower(soft, present), _lower(hard, present)))
+        resource.setrlimit(number, lowered(number, soft, hard))
     except (OSError, ValueError):
         return
+
+
+def lowered(number: int, soft: int, hard: int) -> tuple[int, int]:
+    """What of the limit can be set by this process, and by what it starts."""
+    present = resource.getrlimit(number)[1]
+    return _lower(soft, present), _lower(hard, present)
+
+
+def as_unsigned(value: int) -> int:
+    """As the kernel has it: Python's "unlimited" is -1."""
+    return value & INFINITY
 
 
 def _lower(asked: int, present: int) -> int:

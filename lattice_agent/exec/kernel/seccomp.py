@@ -5,10 +5,8 @@ The program comes from ``filter_export`` as bytes and is installed where it lies
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import struct
 
 from lattice_agent.exec.kernel import libc
 
@@ -18,12 +16,12 @@ INSTRUCTIONS_MOST = 4096
 """BPF_MAXINSNS: the kernel takes no longer program."""
 
 _SET_MODE_FILTER = 1
-_PROGRAM = struct.Struct("@HP")
+_PROGRAM = "@HP"
 """struct sock_fprog: number of instructions, their address."""
 _STATUS_BYTES = 8192
 
 
-def install(program: bytes) -> None:
+def install(program: bytes, call: libc.Call = libc.call) -> None:
     """Put the filter in force, for good: it cannot be taken away again. The process must have no_new_privs (or
     CAP_SYS_ADMIN), and everything the filter forbids must be done before.
 
@@ -33,8 +31,7 @@ def install(program: bytes) -> None:
     count, rest = divmod(len(program), INSTRUCTION_BYTES)
     if rest or not 1 <= count <= INSTRUCTIONS_MOST:
         raise OSError(errno.EINVAL, f"a filter of {len(program)} bytes is not 1 to 4096 instructions of 8", "seccomp")
-    address = ctypes.cast(ctypes.c_char_p(program), ctypes.c_void_p).value  # of the bytes themselves: no copy
-    libc.call("seccomp", _SET_MODE_FILTER, 0, _PROGRAM.pack(count, address))
+    call("seccomp", _SET_MODE_FILTER, 0, libc.Packed(_PROGRAM, count, program))
 
 
 def in_force() -> bool:

@@ -19,8 +19,8 @@
 
 #include <linux/resource.h>
 #include <linux/signal.h>
-#include <linux/types.h>
-#include <asm/unistd.h>
+
+#include "calls.h"
 
 #define CHANNEL 3 /* the launcher's socket */
 #define STATUS 4 /* the init's pipe */
@@ -29,7 +29,6 @@
 #define EXIT_NOT_STARTED 126
 #define WALL 0x40000000
 #define WNOHANG_ 1
-#define EINTR_ 4
 #define F_SETFD_ 2
 #define FD_CLOEXEC_ 1
 #define PR_SET_DUMPABLE_ 4
@@ -41,33 +40,12 @@
 #define CAP_KILL_ 5
 #define SA_RESTORER_ 0x04000000
 
-typedef unsigned long word;
-
 #if defined(__x86_64__)
-static long call(long number, word a, word b, word c, word d)
-{
-	register word r10 __asm__("r10") = d;
-	long result;
-	__asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
-	return result;
-}
 __asm__(".globl _start\n_start:\n xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call begin\n hlt\n"
 	".globl restore\nrestore:\n mov $15,%eax\n syscall\n");
 #elif defined(__aarch64__)
-static long call(long number, word a, word b, word c, word d)
-{
-	register word x8 __asm__("x8") = (word)number;
-	register word x0 __asm__("x0") = a;
-	register word x1 __asm__("x1") = b;
-	register word x2 __asm__("x2") = c;
-	register word x3 __asm__("x3") = d;
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
-	return (long)x0;
-}
 __asm__(".globl _start\n_start:\n mov x29,#0\n mov x0,sp\n bl begin\n brk #0\n"
 	".globl restore\nrestore:\n mov x8,#139\n svc #0\n");
-#else
-#error "this architecture is not supported: add its system call and entry sequences"
 #endif
 
 void restore(void);
@@ -98,12 +76,6 @@ struct action {
 
 static char message[MESSAGE_MOST];
 static char *items[ITEMS_MOST + 2];
-
-static void leave(int status)
-{
-	for (;;)
-		call(__NR_exit_group, (word)status, 0, 0, 0);
-}
 
 static word number_of(const char *text)
 {
@@ -278,6 +250,8 @@ void begin(word *stack)
 	word uid, gid, ruleset, clear, bound;
 	long launcher;
 
+	if (stack[0] == 1)
+		be_maker();
 	if (stack[0] != 6)
 		leave(2);
 	uid = number_of(arguments[1]);

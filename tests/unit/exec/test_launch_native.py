@@ -13,8 +13,9 @@ from lattice_agent.exec import cell
 from lattice_agent.exec.step import StepError
 from tests.hostile.rig import REPOSITORY
 
-SOURCE = REPOSITORY / "lattice_agent/exec/native/cell.c"
-PROGRAM = SOURCE.with_suffix("")
+PLACE = REPOSITORY / "lattice_agent/exec/native"
+SOURCES = [PLACE / "cell.c", PLACE / "maker.c"]
+PROGRAM = PLACE / "cell"
 MOST_BYTES = 16 << 10
 
 
@@ -29,7 +30,7 @@ def flags() -> list[str]:
 def test_the_built_program_is_that_of_this_source(tmp_path: Path) -> None:
     again = tmp_path / "cell"
     compiler = os.environ.get("CC", "cc").split()
-    subprocess.run([*compiler, *flags(), "-o", os.fspath(again), os.fspath(SOURCE)], check=True)
+    subprocess.run([*compiler, *flags(), "-o", os.fspath(again), *map(os.fspath, SOURCES)], check=True)
     assert again.read_bytes() == PROGRAM.read_bytes(), "native/cell is older than its source: run make setup"
 
 
