@@ -22,9 +22,10 @@ import trio
 
 from lattice_agent.exec import cell as cell_module
 from lattice_agent.exec import filter_export, spawner, syscalls  # noqa: F401 - as above
+from lattice_agent.exec.blueprint import Build
 from lattice_agent.exec.cell_ends import CellEnds
 from lattice_agent.exec.dispatch import encode_task
-from lattice_agent.exec.kernel import seqpacket
+from lattice_agent.exec.kernel import files, seqpacket
 from lattice_agent.exec.launch import SpawnerProcess, start_spawner
 from lattice_agent.exec.library import DEFAULT_LIMITS, DEFAULT_PROFILE, plan_for
 from lattice_agent.exec.plan import Limits, Plan, Profile
@@ -272,9 +273,16 @@ class Hold:
         self._path = path
         self._released = -1
         self.step = Step("hold", self._stay, "waits for the test", "to look at what is half-built")
+        """For a template, whose maker carries it out by itself."""
+        self.written_step = Step("hold", self._write_down, self.step.describe(None), self.step.reason)
+        """For a cell, whose steps are written down."""
 
     def _stay(self, _values: object) -> None:
         os.close(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def _write_down(self, build: Build) -> None:
+        call = build.recipe.call
+        call("close", call("openat", files.AT_FDCWD, self._path.encode(), os.O_RDONLY | os.O_CLOEXEC, 0))
 
     def release(self) -> None:
         """Let everybody through, now and later."""

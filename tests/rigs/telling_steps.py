@@ -1,8 +1,8 @@
 """Runs one script with a spawner whose steps tell what they do as they are carried out: a process of its own.
 
 Argument: a level. Prints a JSON list of [name, description], in the order in which the steps were carried out, of the
-template and then of the cell. A step tells from where it runs: the last one of a cell, where only the script's standard
-error is left, says it for all before it; the last one of a template writes to the spawner's standard error.
+template and then of the cell. A step tells from where it is carried out: the last one of a cell, where only the
+script's standard error is left, says it for all before it; the last one of a template writes to the spawner's.
 """
 
 import json
@@ -30,8 +30,11 @@ from lattice_agent.exec.step import Step
 def telling(step, told, last):
     def run(values):
         told.append([step.name, step.describe(values)])
-        if step is last:
-            os.write(2, json.dumps(told).encode() + bytes([10]))
+        text = json.dumps(told).encode() + bytes([10])
+        if step is last and hasattr(values, "recipe"):
+            values.recipe.call("write", 2, text, len(text))
+        elif step is last:
+            os.write(2, text)
         step.run(values)
     return Step(step.name, run, step._words, step.reason, step.applies)
 

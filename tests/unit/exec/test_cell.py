@@ -192,7 +192,7 @@ def test_a_step_that_fails_without_a_name_still_tells_the_reason() -> None:
 
 def a_build(level: bytes, **changes: object) -> Build:
     identity = Identity(70_000, 70_000, 70_001, unique=True, keep_groups=False)
-    values: dict[str, object] = {"program": 3, "filter_program": bytes(16)}
+    values: dict[str, object] = {"filter_program": bytes(16)}
     return Build(Blueprint(level), identity, **(values | changes))  # type: ignore[arg-type]  # values by name
 
 

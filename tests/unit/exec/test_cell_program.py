@@ -315,7 +315,7 @@ def test_hanging_up_before_a_task_ends_it(program: Program) -> None:
     assert program.code() == NOT_STARTED
 
 
-@pytest.mark.parametrize("arguments", [(), ("0",) * 4, ("0",) * 6])
+@pytest.mark.parametrize("arguments", [("0",) * 4, ("0",) * 6])
 def test_other_than_five_arguments_are_refused(arguments: tuple[str, ...]) -> None:
     program = Program(arguments)
     program.task.settimeout(OUTER_LIMIT_S)

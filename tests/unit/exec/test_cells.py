@@ -78,7 +78,7 @@ def hold() -> Iterator[Hold]:
 @pytest.fixture
 def held_makers(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> Iterator[CellLine]:
     """A spawner whose makers stay in their first step until they are released: cells are building."""
-    monkeypatch.setattr(cell_steps, "CELL_STEPS", (hold.step, *cell_steps.CELL_STEPS))
+    monkeypatch.setattr(cell_steps, "CELL_STEPS", (hold.written_step, *cell_steps.CELL_STEPS))
     with a_cell_line(fork_spawner_as(0)) as line:
         yield line
 
@@ -311,9 +311,15 @@ def test_a_successor_that_cannot_be_is_told_as_a_failure(line: CellLine) -> None
     [
         ({"read_only": [b"/nowhere/at/all"]}, "sources: No such file or directory (/nowhere/at/all)"),
         ({"writable": [b"/etc/passwd/x"]}, "sources: Not a directory (/etc/passwd/x)"),
-        ({"work_inodes": 1}, "work-directory: No space left on device (/tmp/work)"),
-        ({"level": b"landlock", "directory": b"/nowhere"}, "work-directory: No such file or directory (/nowhere)"),
-        ({"level": b"landlock", "directory": b"/etc/passwd"}, "work-directory: Not a directory (/etc/passwd)"),
+        ({"work_inodes": 1}, "work-directory: No space left on device (mkdirat /tmp/work)"),
+        (
+            {"level": b"landlock", "directory": b"/nowhere"},
+            "work-directory: No such file or directory (openat /nowhere)",
+        ),
+        (
+            {"level": b"landlock", "directory": b"/etc/passwd"},
+            "work-directory: Not a directory (openat /etc/passwd)",
+        ),
     ],
 )
 def test_a_step_that_fails_is_told_by_its_name_and_the_next_cell_is_built(
@@ -348,13 +354,23 @@ def test_a_path_that_a_cell_covers_by_its_own_is_refused(line: CellLine, place: 
     assert "not a path" in refusal(line.answers(line.request(5, read_only=[place])))
 
 
+def makers_of(line: CellLine) -> list[int]:
+    """Those that are born already: first processes of a pid namespace."""
+    found = []
+    for pid in children_of(line.spawner.pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if len(status_of(pid)["NSpid"].split()) > 1:
+                found.append(pid)
+    return found
+
+
 def test_a_maker_that_is_killed_half_way_is_a_failure(held_makers: CellLine, hold: Hold) -> None:
     hold.release()
     held_makers.end(held_makers.cell())
     hold.again()
     held_makers.send(held_makers.request(5))
-    settled(lambda: children_of(held_makers.spawner.pid))
-    [maker] = children_of(held_makers.spawner.pid)
+    settled(lambda: makers_of(held_makers))
+    [maker] = makers_of(held_makers)
     os.kill(maker, signal.SIGKILL)
     assert held_makers.hear() == CellFailed(5, b"its maker died")
     assert held_makers.hear() == CellGone(5, 0, 0)
@@ -521,6 +537,7 @@ def test_more_profiles_at_once_than_templates_are_all_served(many_places: list[b
             line.end(line.cell())
         line.send(*(line.request(100 + number, read_only=[place]) for number, place in enumerate(many_places)))
         heard = [line.hear() for _ in many_places]
+        assert [one for one in heard if not isinstance(one, CellEnds)] == []
         assert {one.number for one in heard if isinstance(one, CellEnds)} == {100 + n for n in range(len(many_places))}
 
 
@@ -583,16 +600,16 @@ def test_hanging_up_at_once_ends_at_once() -> None:
         assert time.monotonic() - begun < PROMPT_S
 
 
+def hold_helpers(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Helpers stay before they enter the user namespace, and before the maker is born."""
+    monkeypatch.setattr(cell_steps, "CELL_STEPS", (hold.written_step, *cell_steps.CELL_STEPS))
+    monkeypatch.setattr(cell_steps, "ON_HOST", (hold.written_step.name, *cell_steps.ON_HOST))
+
+
 def test_hanging_up_while_an_unprivileged_cell_goes_through_its_user_namespace(
     hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    through = cell._through_user_namespace
-
-    def slowly(build: object, report: object) -> None:
-        hold._stay(None)
-        through(build, report)  # type: ignore[arg-type]  # handed on as they are
-
-    monkeypatch.setattr(cell, "_through_user_namespace", slowly)
+    hold_helpers(hold, monkeypatch)
     with a_reachable_program(monkeypatch), a_cell_line(fork_spawner_as(NOBODY)) as line:
         hold.release()
         line.end(line.cell())
@@ -607,13 +624,7 @@ def test_hanging_up_while_an_unprivileged_cell_goes_through_its_user_namespace(
 def test_an_unprivileged_cell_killed_on_its_way_is_told_when_it_is_gone(
     hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    through = cell._through_user_namespace
-
-    def slowly(build: object, report: object) -> None:
-        hold._stay(None)
-        through(build, report)  # type: ignore[arg-type]  # handed on as they are
-
-    monkeypatch.setattr(cell, "_through_user_namespace", slowly)
+    hold_helpers(hold, monkeypatch)
     with a_reachable_program(monkeypatch), a_cell_line(fork_spawner_as(NOBODY)) as line:
         hold.release()
         line.end(line.cell())

@@ -224,7 +224,7 @@ def test_rights_of_directories_on_a_file_would_be_refused_by_the_kernel(place: P
     rules = landlock.Ruleset()
     fd = os.open(place / "file", os.O_PATH)
     with pytest.raises(OSError, match="Invalid argument"):
-        libc.call("landlock_add_rule", rules.fd, 1, landlock._PATH_BENEATH.pack(landlock.READ_DIR, fd), 0)
+        libc.call("landlock_add_rule", rules.fd, *landlock.path_beneath(fd, landlock.READ_DIR))
     rules.allow(fd, landlock.READ_DIR)  # nothing of it is left, so no rule
     os.close(fd)
     rules.close()

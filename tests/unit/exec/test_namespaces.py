@@ -212,7 +212,7 @@ def test_who_may_not_bring_it_up_is_told() -> None:
         loopback.bring_up()
         return "up"
 
-    assert failure(story) == "None: EPERM"
+    assert failure(story) == "ioctl: EPERM"
 
 
 def test_a_process_apart_that_fails_fails_its_test() -> None:
