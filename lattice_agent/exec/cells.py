@@ -175,7 +175,6 @@ class Cells:
         if pid in self._helpers:
             self._helpers.discard(pid)
             return True
-        self._hear_births()
         for entry in list(self._cells.values()):
             if entry.pid == pid:
                 if entry.state == BUILDING:
@@ -184,12 +183,6 @@ class Cells:
                     self._gone(entry)
                 return True
         return False
-
-    def _hear_births(self) -> None:
-        """A maker may be dead before its helper's word of it was read."""
-        for entry in list(self._cells.values()):
-            if entry.state in (BUILDING, ENDING) and not entry.pid and entry.socket is not None:
-                self._maker_said(entry)
 
     def hear(self, ready: set[int]) -> None:
         """Take in what makers have said, of those descriptors that are readable."""
