@@ -1,6 +1,7 @@
 """The spawner's table of cells, over its socket: what may be asked in which state, what fails, what is given back."""
 
 import ctypes
+import errno
 import os
 import signal
 import time
@@ -14,7 +15,7 @@ import pytest
 from lattice_agent.exec import cell, cell_steps, launch, template
 from lattice_agent.exec.cell_ends import CellEnds
 from lattice_agent.exec.cells import CELLS_MOST, TEMPLATES_MOST
-from lattice_agent.exec.kernel import seqpacket
+from lattice_agent.exec.kernel import namespaces, seqpacket
 from lattice_agent.exec.launch import start_spawner
 from lattice_agent.exec.requests import (
     CellFailed,
@@ -26,6 +27,7 @@ from lattice_agent.exec.requests import (
     UseCell,
     encode,
 )
+from lattice_agent.exec.step import Step
 from tests.hostile.rig import REPOSITORY, alive, children_of
 from tests.rigs.cells import (
     NOBODY,
@@ -348,6 +350,16 @@ def test_a_path_that_a_cell_covers_by_its_own_is_refused(line: CellLine, place: 
     assert "not a path" in refusal(line.answers(line.request(5, read_only=[place])))
 
 
+def test_a_cell_of_which_a_descriptor_is_missing_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = tuple(step for step in cell_steps.CELL_STEPS if step.name != "held-namespace")
+    monkeypatch.setattr(cell_steps, "CELL_STEPS", steps)
+    with a_cell_line(fork_spawner_as(0)) as line:
+        line.send(line.request(5))
+        assert line.hear() == CellFailed(5, b"its maker did not hand over everything")
+        assert line.hear() == CellGone(5, 0, 0)
+        assert children_of(line.spawner.pid) == []
+
+
 def test_a_maker_that_is_killed_half_way_is_a_failure(held_makers: CellLine, hold: Hold) -> None:
     hold.release()
     held_makers.end(held_makers.cell())
@@ -602,6 +614,70 @@ def test_hanging_up_while_an_unprivileged_cell_goes_through_its_user_namespace(
         begun = time.monotonic()
         line.spawner.close()
         assert time.monotonic() - begun < PROMPT_S
+
+
+def test_an_unprivileged_maker_that_was_reaped_before_it_was_known_is_told_and_forgotten(
+    hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_build: object) -> None:
+        raise PermissionError(errno.EPERM, "refused")
+
+    failing = Step("fails", fail, "fails", "to be over before it is known", lambda build: build.user_namespace >= 0)
+    monkeypatch.setattr(cell_steps, "CELL_STEPS", (hold.step, failing, *cell_steps.CELL_STEPS))
+    monkeypatch.setattr(cell_steps, "ON_HOST", ("hold", *cell_steps.ON_HOST))
+    with a_reachable_program(monkeypatch), a_cell_line(fork_spawner_as(NOBODY)) as line:
+        hold.release()
+        line.send(line.request(4))
+        assert line.hear() == CellFailed(4, b"fails: refused")  # template and filter are there now
+        settled(lambda: not children_of(line.spawner.pid))
+        line.answers()
+        hold.again()
+        line.send(line.request(5))
+        settled(lambda: children_of(line.spawner.pid))
+        os.kill(line.spawner.pid, signal.SIGSTOP)
+        hold.release()
+        settled(lambda: [status_of(pid)["State"][0] for pid in children_of(line.spawner.pid)] == ["Z", "Z"])
+        os.kill(line.spawner.pid, signal.SIGCONT)
+        assert [line.hear(), line.hear()] == [CellFailed(5, b"fails: refused"), CellGone(5, 0, 0)]
+        assert line.answers(KillCell(5)) == [CellGone(5, 0, 0)]
+        begun = time.monotonic()
+        line.spawner.close()
+        assert time.monotonic() - begun < PROMPT_S
+
+
+def test_a_maker_that_nobody_has_told_of_is_not_taken_for_an_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
+    clone = namespaces.clone
+
+    def leave_an_orphan() -> None:
+        """A process that becomes the spawner's child and ends: it then looks for others like it, to end them."""
+        if os.fork() == 0:
+            if os.fork() == 0:
+                os._exit(0)
+            os._exit(0)
+        os.wait()
+
+    def clone_and_stop(flags: int, cgroup: int | None = None) -> tuple[int, int]:
+        pid, pidfd = clone(flags, cgroup)
+        if pid and flags & namespaces.PARENT:
+            leave_an_orphan()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return pid, pidfd
+
+    def stopped(line: CellLine) -> list[int]:
+        return [pid for pid in children_of(line.spawner.pid) if status_of(pid)["State"].startswith("T")]
+
+    monkeypatch.setattr(namespaces, "clone", clone_and_stop)
+    with a_reachable_program(monkeypatch), a_cell_line(fork_spawner_as(NOBODY)) as line:
+        line.send(line.request(5))
+        settled(lambda: stopped(line))
+        settled(lambda: "Z" not in {status_of(pid)["State"][0] for pid in children_of(line.spawner.pid)})
+        assert line.answers() == []  # after the orphan's end it has gone round once more
+        [helper] = stopped(line)
+        os.kill(helper, signal.SIGCONT)
+        cell = line.hear()
+        assert isinstance(cell, CellEnds), cell
+        start(cell, "echo as usable as any")
+        heard_from(cell, b"as usable as any\n")
 
 
 def test_an_unprivileged_cell_killed_on_its_way_is_told_when_it_is_gone(
