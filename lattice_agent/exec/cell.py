@@ -97,8 +97,8 @@ def _write_down(build: Build, *, grouped: bool) -> bytes:
         recipe.born_again(namespaces.NEWUSER | namespaces.NEWPID | namespaces.PARENT, group)
     cell_steps.write_down(tuple(step for step in steps if step.name not in cell_steps.ON_HOST), build)
     recipe.begin("hand-over")
-    own = [fd for fd in (build.tmpfs, build.proc, build.held) if fd >= 0]
-    recipe.hand_over([build.control[0], build.script, build.status[0], build.stdout[0], build.stderr[0], *own])
+    for_the_agent = (build.control[0], build.script, build.status[0], build.stdout[0], build.stderr[0])
+    recipe.hand_over([fd for fd in (*for_the_agent, build.tmpfs, build.proc, build.held) if fd >= 0])
     recipe.begin("exec of native/cell")
     _become_init(build, program)
     return recipe.to_bytes()

@@ -61,8 +61,12 @@ class CellTask:
                 self.events.unregister(fd)
 
     def needs_word(self, wall_s: float) -> bool:
-        """Whether the spawner knows something about the end: it has looked at the cell's memory, or killed it."""
-        return wall_s * 1000 > INTERVAL_MS or not self._has_record()
+        """Whether the spawner knows something about the end: it has looked at the cell's memory, or killed it.
+
+        It may look at any moment when it watches other cells as well; without namespaces the init lives on to tell.
+        """
+        record = self.cell.record() if self.empty else None
+        return wall_s * 1000 > INTERVAL_MS or record is None or _was_killed(record.status)
 
     def outcome(
         self,
@@ -105,9 +109,6 @@ class CellTask:
         self._stdout.close()
         self._stderr.close()
         self.cell.close()
-
-    def _has_record(self) -> bool:
-        return self.empty and self.cell.record() is not None
 
 
 def _was_killed(status: int) -> bool:

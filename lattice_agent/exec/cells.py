@@ -51,6 +51,8 @@ INSIDE_ID = 1000
 """What an unprivileged agent's id is called inside."""
 INIT = 1
 """A cell's init is a process of its group too."""
+KEPT = 3
+"""Descriptors of a cell with namespaces that stay here: its tmpfs, /proc and mount namespace."""
 LAST_WORDS = 3
 """Messages that a maker can have sent, its end-of-file included."""
 WAITING, BUILDING, READY, IN_USE, ENDING = range(5)
@@ -93,6 +95,14 @@ class Cell:
                 libc.call("pidfd_send_signal", self.pidfd, number, None, 0)
             except ProcessLookupError:
                 return
+
+    def reaped(self) -> bool:
+        """Whether its maker or init is gone without a trace: not even a zombie is left."""
+        try:
+            libc.call("pidfd_send_signal", self.pidfd, 0, None, 0)
+        except ProcessLookupError:
+            return True
+        return False
 
     def close(self) -> None:
         """Give back every descriptor."""
@@ -140,6 +150,11 @@ class Cells:
     def any(self) -> bool:
         """Whether there is any cell or helper left."""
         return bool(self._cells or self._helpers)
+
+    @property
+    def expecting(self) -> bool:
+        """Whether a child may be a maker of which nobody has told yet: it is born before its helper can say so."""
+        return any(entry.socket is not None and not entry.pid for entry in self._cells.values())
 
     def __contains__(self, pid: object) -> bool:
         """Whether a process belongs to this table: a sweep of orphans leaves it alone."""
@@ -433,6 +448,8 @@ class Cells:
             entry.pid, entry.pidfd = cell.born(data), passed[0]
             if entry.state == ENDING:
                 entry.signal(signal.SIGKILL)
+            if entry.reaped():
+                self.ended(entry.pid)  # it was reaped before anybody knew whose it was
         elif data[:1] == cell.FINISHED:
             entry.handed, rest = passed[: cell.HANDED_OVER], passed[cell.HANDED_OVER :]
             entry.place = self._place(entry, rest)
@@ -449,8 +466,11 @@ class Cells:
             if not entry.pid:
                 self._gone(entry)  # killed before its maker was born
             return
-        if failure or len(entry.handed) != cell.HANDED_OVER:
+        if failure or not entry.handed:
             self._failed(entry, failure or "its maker died")
+            return
+        if len(entry.handed) != cell.HANDED_OVER or entry.place is None:
+            self._failed(entry, "its maker did not hand over everything")  # what is missing could not be watched
             return
         entry.state = READY
         entry.order = None
@@ -468,13 +488,13 @@ class Cells:
         if entry.socket is not None:
             self._made(entry, "its maker died")
 
-    def _place(self, entry: Cell, descriptors: list[int]) -> Place:
-        if entry.plan.namespaces:
-            tmpfs, proc, *held = descriptors
-            entry.held = held[0] if held else -1
+    def _place(self, entry: Cell, descriptors: list[int]) -> Place | None:
+        """Where to look at a cell; None: a descriptor is missing or there is one too many."""
+        if entry.plan.namespaces and len(descriptors) == KEPT:
+            tmpfs, proc, entry.held = descriptors
             return Place(entry.pid, proc, tmpfs, own_network=not entry.plan.network)
         seqpacket.close_all(descriptors)
-        return Place(entry.pid, -1, -1, own_network=False)
+        return None if entry.plan.namespaces else Place(entry.pid, -1, -1, own_network=False)
 
     # --- the end ---
 

@@ -124,7 +124,7 @@ class Spawner:
             self._reap()
         self.cells.hear(ready)
         self.cells.watch()
-        if self._orphans is not None:
+        if self._orphans is not None and not self.cells.expecting:  # a maker that nobody has told of looks like one
             self._sweep_orphans(self._orphans)
         return self._agent.fileno() not in ready or self._hear()
 

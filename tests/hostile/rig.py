@@ -153,10 +153,18 @@ def leaves_something_unswept(script: str) -> bool:
 
 def kilobytes(pid: int | str, field: str) -> int:
     """A kB field of /proc/<pid>/status, such as VmHWM."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1])
-    raise AssertionError(f"no {field} of {pid}")
+    found = kilobytes_if_alive(pid, field)
+    assert found is not None, f"no {field} of {pid}"
+    return found
+
+
+def kilobytes_if_alive(pid: int | str, field: str) -> int | None:
+    """The same of a process that may end at any moment; None: it is gone, or a zombie, which has no memory."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1])
+    return None
 
 
 class ForkedProcess:

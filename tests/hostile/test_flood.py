@@ -13,21 +13,28 @@ MEBIBYTE_KB = 1024
 
 PROGRAM = """
 import json, sys, time
+from pathlib import Path
 import trio
-from tests.hostile.rig import a_runner, children_of, kilobytes, plan
+from tests.hostile.rig import a_runner, children_of, kilobytes, kilobytes_if_alive, plan
 
 async def main():
     gaps = []
     peaks = {}
 
+    def now():
+        # Without the time that this thread waited for a processor: how busy the machine is, is not what is measured.
+        _run_ns, waited_ns, _slices = map(int, Path("/proc/self/schedstat").read_text().split())
+        return time.monotonic() - waited_ns / 1e9
+
     async def heartbeat(runner):
-        last = time.monotonic()
+        last = now()
         while True:
             await trio.sleep(0.01)
-            gaps.append(time.monotonic() - last)
-            last = time.monotonic()
+            gaps.append(now() - last)
+            last = now()
             for pid in children_of(runner.spawner_pid):
-                peaks.setdefault(pid, []).append(kilobytes(pid, "VmHWM"))
+                if (peak := kilobytes_if_alive(pid, "VmHWM")) is not None:
+                    peaks.setdefault(pid, []).append(peak)
 
     async with a_runner() as runner:
         await runner.run(plan("echo warm"))
@@ -79,5 +86,5 @@ def test_a_gibibyte_of_output_grows_nothing_and_delays_no_heartbeat(
     assert (result["kind"], result["code"], result["produced"]) == ("output_limit", 7, produced)
     assert result["kept"] == [min(262_144, size) for size in produced]
     assert result["agent_kb"] + result["supervisor_kb"] < 8 * MEBIBYTE_KB, result
-    assert result["largest_gap_s"] < 0.5, result  # generous: a tick of 10 ms on a busy machine
+    assert result["largest_gap_s"] < 0.5, result  # generous: a tick of 10 ms
     assert result["beats"] > 5

@@ -185,10 +185,17 @@ def waiting_cells(agent: Agent) -> int:
 
 
 def memory_kib(pid: int) -> dict[str, int]:
-    """Proportional and anonymous memory (smaps_rollup in proc(5))."""
+    """Memory that is not a file's (smaps_rollup in proc(5)). Files are left to ``mapped_files``: a process's share of
+    those that others have mapped as well grows with the end of the others."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     fields = {line.split(":")[0]: line.split()[1] for line in lines if line.endswith(" kB")}
-    return {name: int(fields[name]) for name in ("Pss", "Anonymous")}
+    return {name: int(fields[name]) for name in ("Anonymous", "Pss_Shmem")}
+
+
+def mapped_files(pid: int) -> Counter[str]:
+    """How often each file is mapped."""
+    fields = [line.split(maxsplit=5) for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    return Counter(line[5] for line in fields if len(line) > 5 and line[5].startswith("/"))
 
 
 @pytest.mark.slow
@@ -200,6 +207,7 @@ def test_after_thousands_of_hostile_scripts_nothing_is_left(who: str, early: int
         before, keys_before = take_inventory(agent), keys()
         pids = {"agent": agent.outer_pid, "spawner": agent.world.outer_pid(agent.spawner)}
         memory_before = {name: memory_kib(pid) for name, pid in pids.items()}
+        mapped_before = {name: mapped_files(pid) for name, pid in pids.items()}
 
         storm(agent, early, runs)
         eventually(lambda: waiting_cells(agent), CELLS_KEPT)
@@ -208,6 +216,7 @@ def test_after_thousands_of_hostile_scripts_nothing_is_left(who: str, early: int
         for name, pid in pids.items():
             for field, kib in memory_kib(pid).items():
                 assert kib - memory_before[name][field] <= GROWTH_KIB, (name, field)
+            assert mapped_files(pid) <= mapped_before[name], name
 
 
 # --- nothing blocks the spawner ---

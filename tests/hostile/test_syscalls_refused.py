@@ -245,7 +245,7 @@ def devices() -> Iterable[Attack]:
 
 
 def prctls() -> Iterable[Attack]:
-    options = {"SET_SECUREBITS": 28, "CAPBSET_DROP": 24, "MCE_KILL": 33, "SET_SYSCALL_USER_DISPATCH": 59,
+    options = {"SET_SECUREBITS": 28, "MCE_KILL": 33, "SET_SYSCALL_USER_DISPATCH": 59,
                "SCHED_CORE": 62, "SET_MEMORY_MERGE": 67, "SET_PTRACER": 0x59616D61}  # fmt: skip
     for name, option in options.items():
         yield Attack(f"PR_{name}", "prctl", partial(call, "prctl", option, 0, 0, 0, 0))
@@ -377,6 +377,21 @@ def test_these_attacks_work_and_do_not_only_fail_otherwise() -> None:
         "mmap anonymous: shared", "mmap anonymous: shared, high bits", "pipe size", "pipe size, high bits",
         "socket buffers 7", "socket buffers, high bits", "prlimit64 of the parent",
     }  # fmt: skip
+
+
+PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
+
+
+def drop_from_the_bounding_set() -> None:
+    call("prctl", PR_CAPBSET_DROP, 0, 0, 0, 0)
+    assert libc.prctl(PR_CAPBSET_READ, 0, 0, 0, 0) == 0
+
+
+@pytest.mark.parametrize("variant", [WIDEST, NO_INET, WATCHED, ON_THE_HOST], ids=repr)
+def test_the_bounding_set_can_be_narrowed_and_not_locked(variant: Variant) -> None:
+    """native/cell empties it with the filter in force. A script that does so only loses what it does not have; the
+    neighbour of that option, which could give something back, is among the attacks (PR_SET_SECUREBITS)."""
+    assert errno_of(drop_from_the_bounding_set, export_filter(variant)) == "works"
 
 
 # --- a descriptor of somebody, handles, namespaces by descriptor ---

@@ -33,13 +33,14 @@ def start_spawner():
     seen["environ_at_spawn"] = dict(os.environ)
     return types.SimpleNamespace(close=lambda: print("spawner closed", flush=True))
 
-def run(settings, spawner):
+def run(settings, environ, spawner):
     import logging
     logging.getLogger("stub").warning("the token is %s", settings.agent.token.reveal())
     seen["settings"] = repr(settings)
     seen["token"] = settings.agent.token.reveal()
     seen["usage_secret"] = settings.usage.secret.reveal()
     seen["environ"] = dict(os.environ)
+    seen["called_with"] = dict(environ)
     seen["memfds"] = [link for link in map(link_of, os.listdir("/proc/self/fd")) if "memfd" in link]
     print(json.dumps(seen), flush=True)
     answer = sys.stdin.readline().strip()

@@ -140,9 +140,10 @@ def test_the_word_of_the_spawner_is_needed_where_it_has_looked_or_killed() -> No
         finish(staged, task, status=0)
         assert not task.needs_word(INTERVAL_MS / 1000)
         assert task.needs_word(INTERVAL_MS / 1000 + 0.001)
-    with a_task() as (staged, task):
-        finish(staged, task)
-        assert task.needs_word(0.0)
+    for ending in ({}, {"status": int(signal.SIGKILL)}):  # by whom it was killed only the spawner knows
+        with a_task() as (staged, task):
+            finish(staged, task, **ending)
+            assert task.needs_word(0.0)
 
 
 def test_output_is_kept_up_to_the_limit_and_counted_beyond() -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import prctl
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from lattice_agent.exec import cell, cell_steps, launch, template
 from lattice_agent.exec.cell_ends import CellEnds
 from lattice_agent.exec.cells import CELLS_MOST, TEMPLATES_MOST
-from lattice_agent.exec.kernel import seqpacket
+from lattice_agent.exec.kernel import libc, seqpacket
 from lattice_agent.exec.launch import start_spawner
 from lattice_agent.exec.requests import (
     CellFailed,
@@ -26,6 +27,7 @@ from lattice_agent.exec.requests import (
     UseCell,
     encode,
 )
+from lattice_agent.exec.step import Step
 from tests.hostile.rig import REPOSITORY, alive, children_of
 from tests.rigs.cells import (
     NOBODY,
@@ -354,14 +356,24 @@ def test_a_path_that_a_cell_covers_by_its_own_is_refused(line: CellLine, place: 
     assert "not a path" in refusal(line.answers(line.request(5, read_only=[place])))
 
 
-def makers_of(line: CellLine) -> list[int]:
-    """Those that are born already: first processes of a pid namespace."""
+def held_in(line: CellLine) -> list[int]:
+    """Makers that have come to the hold: what they wait for is that it can be opened."""
     found = []
     for pid in children_of(line.spawner.pid):
         with suppress(FileNotFoundError, ProcessLookupError):
-            if len(status_of(pid)["NSpid"].split()) > 1:
+            if Path(f"/proc/{pid}/syscall").read_text().split()[0] == str(libc.NUMBERS["openat"]):
                 found.append(pid)
     return found
+
+
+def test_a_cell_of_which_a_descriptor_is_missing_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = tuple(step for step in cell_steps.CELL_STEPS if step.name != "held-namespace")
+    monkeypatch.setattr(cell_steps, "CELL_STEPS", steps)
+    with a_cell_line(fork_spawner_as(0)) as line:
+        line.send(line.request(5))
+        assert line.hear() == CellFailed(5, b"its maker did not hand over everything")
+        assert line.hear() == CellGone(5, 0, 0)
+        assert children_of(line.spawner.pid) == []
 
 
 def test_a_maker_that_is_killed_half_way_is_a_failure(held_makers: CellLine, hold: Hold) -> None:
@@ -369,8 +381,8 @@ def test_a_maker_that_is_killed_half_way_is_a_failure(held_makers: CellLine, hol
     held_makers.end(held_makers.cell())
     hold.again()
     held_makers.send(held_makers.request(5))
-    settled(lambda: makers_of(held_makers))
-    [maker] = makers_of(held_makers)
+    settled(lambda: held_in(held_makers))
+    [maker] = held_in(held_makers)
     os.kill(maker, signal.SIGKILL)
     assert held_makers.hear() == CellFailed(5, b"its maker died")
     assert held_makers.hear() == CellGone(5, 0, 0)
@@ -438,8 +450,8 @@ def test_a_cell_killed_before_its_init_listens_leaves_nothing(
     held_makers.end(held_makers.cell())  # the filter is there now
     hold.again()
     held_makers.send(held_makers.request(5, level=b"landlock", directory=os.fsencode(tmp_path)))
-    settled(lambda: children_of(held_makers.spawner.pid))
-    [maker] = children_of(held_makers.spawner.pid)
+    settled(lambda: held_in(held_makers))
+    [maker] = held_in(held_makers)
     ptrace(PTRACE_SEIZE, maker, PTRACE_O_TRACEFORK)
     hold.release()
     cell = held_makers.hear()
@@ -619,6 +631,63 @@ def test_hanging_up_while_an_unprivileged_cell_goes_through_its_user_namespace(
         begun = time.monotonic()
         line.spawner.close()
         assert time.monotonic() - begun < PROMPT_S
+
+
+FAILS = b"fails: Bad file descriptor (close)"
+
+
+def test_an_unprivileged_maker_that_was_reaped_before_it_was_known_is_told_and_forgotten(
+    hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Step("fails", lambda build: build.recipe.call("close", -1), "fails", "to be over before it is known")
+    monkeypatch.setattr(cell_steps, "CELL_STEPS", (failing, *cell_steps.CELL_STEPS))
+    hold_helpers(hold, monkeypatch)
+    with a_reachable_program(monkeypatch), a_cell_line(fork_spawner_as(NOBODY)) as line:
+        hold.release()
+        line.send(line.request(4))
+        assert line.hear() == CellFailed(4, FAILS)  # template and filter are there now
+        settled(lambda: not children_of(line.spawner.pid))
+        line.answers()
+        hold.again()
+        line.send(line.request(5))
+        settled(lambda: children_of(line.spawner.pid))
+        os.kill(line.spawner.pid, signal.SIGSTOP)
+        hold.release()
+        settled(lambda: [status_of(pid)["State"][0] for pid in children_of(line.spawner.pid)] == ["Z", "Z"])
+        os.kill(line.spawner.pid, signal.SIGCONT)
+        assert [line.hear(), line.hear()] == [CellFailed(5, FAILS), CellGone(5, 0, 0)]
+        assert line.answers(KillCell(5)) == [CellGone(5, 0, 0)]
+        begun = time.monotonic()
+        line.spawner.close()
+        assert time.monotonic() - begun < PROMPT_S
+
+
+def test_who_may_be_a_maker_that_nobody_has_told_of_is_not_taken_for_an_orphan(
+    hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = os.posix_spawn
+
+    def spawn_with_strangers(*arguments: Any, **options: Any) -> int:
+        """Two more children: one lives on; the other ends, and the spawner looks for more that are not its own."""
+        pid = spawn(*arguments, **options)
+        for sleeps in (True, False):
+            if os.fork() == 0:
+                if sleeps:
+                    signal.pause()
+                os._exit(0)
+        return pid
+
+    monkeypatch.setattr(os, "posix_spawn", spawn_with_strangers)
+    hold_helpers(hold, monkeypatch)
+    with a_cell_line(fork_spawner_as(0)) as line:
+        line.send(line.request(5))
+        settled(lambda: len(children_of(line.spawner.pid)) == 2)  # the helper, and who sleeps; the other is reaped
+        assert line.answers() == []  # after that it has gone round once more
+        assert len(children_of(line.spawner.pid)) == 2
+        hold.release()
+        cell = line.hear()
+        assert isinstance(cell, CellEnds), cell
+        settled(lambda: children_of(line.spawner.pid) == [init_of(cell)])
 
 
 def test_an_unprivileged_cell_killed_on_its_way_is_told_when_it_is_gone(

@@ -382,7 +382,7 @@ def test_where_proc_is_masked_an_ordinary_user_has_landlock() -> None:
     with World() as world:
         assert world.start(["mount", "-t", "tmpfs", "tmpfs", "/proc/tty"]).wait(OUTER_S) == 0
         told = probed_in(world, NOBODY)
-    assert told["strict"]["because"] == "proc: Operation not permitted (proc)"
+    assert told["strict"]["because"] == "proc: Operation not permitted (mount proc)"
     assert not told["network"]["reached"]
     assert told["landlock"]["reached"], told["landlock"]["because"]
 

@@ -48,7 +48,6 @@ NOTICED = {
 NOT_FROM_INSIDE = {
     ("keyring", "strict"): "the list of keys is covered, and the calls about keys are refused",
     ("keyring", "network"): "likewise",
-    **{("held-namespace", level): "for the spawner's use, no protection" for level in ("strict", "network")},
     ("end-with-spawner", "strict"): "shows when the spawner dies; tests of the spawner have it",
     ("end-with-spawner", "network"): "likewise",
     ("end-with-spawner", "landlock"): "likewise",

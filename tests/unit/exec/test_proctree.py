@@ -17,10 +17,20 @@ def tree(script: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         ["/bin/sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as shell:
-        assert shell.stdout is not None
-        assert shell.stdout.readline() == "ready\n"
-        yield shell
-        os.killpg(shell.pid, signal.SIGKILL)
+        try:
+            assert shell.stdout is not None
+            assert shell.stdout.readline() == "ready\n"
+            yield shell
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def others() -> set[int]:
+    """What else this process has started: spawners and servers that other tests share."""
+    found = proctree.look(os.getpid())
+    proctree.close(found)
+    return {process.pid for process in found}
 
 
 @pytest.fixture(params=["listed", "scanned"])
@@ -32,9 +42,9 @@ def both_readers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("both_readers")
-def test_a_look_finds_children_and_grandchildren_parents_first() -> None:
+def test_a_look_finds_children_and_grandchildren_parents_first(others: set[int]) -> None:
     with tree("sh -c 'sleep 60 & echo ready; wait' & wait") as shell:
-        found = proctree.look(os.getpid())
+        found = proctree.look(os.getpid(), skip=others)
         by_pid = {process.pid: process for process in found}
         order = [process.pid for process in found]
         proctree.close(found)
@@ -44,14 +54,14 @@ def test_a_look_finds_children_and_grandchildren_parents_first() -> None:
 
 
 @pytest.mark.usefixtures("both_readers")
-def test_what_is_to_be_skipped_is_skipped_with_everything_below() -> None:
+def test_what_is_to_be_skipped_is_skipped_with_everything_below(others: set[int]) -> None:
     with tree("sleep 60 & echo ready; wait") as shell:
-        assert proctree.look(os.getpid(), skip={shell.pid}) == []
+        assert proctree.look(os.getpid(), skip={shell.pid, *others}) == []
 
 
-def test_a_signal_reaches_what_was_seen_and_never_its_successor() -> None:
+def test_a_signal_reaches_what_was_seen_and_never_its_successor(others: set[int]) -> None:
     with tree("sleep 60 & echo ready; wait"):
-        shell, sleeper = proctree.look(os.getpid())
+        shell, sleeper = proctree.look(os.getpid(), skip=others)
         assert sleeper.send(signal.SIGKILL)
         assert shell.send(signal.SIGKILL)
         os.waitpid(shell.pid, 0)
@@ -69,8 +79,8 @@ def test_an_id_that_was_taken_over_by_a_stranger_is_dropped(monkeypatch: pytest.
 
 def test_a_look_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proctree, "MOST", 2)
-    with tree("for i in 1 2 3 4; do sleep 60 & done; echo ready; wait"):
-        found = proctree.look(os.getpid())
+    with tree("for i in 1 2 3 4; do sleep 60 & done; echo ready; wait") as shell:
+        found = proctree.look(shell.pid)
         proctree.close(found)
         assert len(found) == 2
 
