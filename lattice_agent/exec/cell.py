@@ -89,10 +89,11 @@ def _write_down(build: Build, *, grouped: bool) -> bytes:
     recipe.begin("birth")
     if not through:
         recipe.born_again(namespaces.PARENT | (namespaces.NEWPID if build.blueprint.namespaces else 0), group)
+    if through:
+        namespaces.enter(build.user_namespace, namespaces.NEWUSER, recipe.call)
     cell_steps.write_down(tuple(step for step in steps if step.name in cell_steps.ON_HOST), build)
     if through:
         recipe.begin("birth")
-        namespaces.enter(build.user_namespace, namespaces.NEWUSER, recipe.call)
         namespaces.enter(build.mount_namespace, namespaces.NEWNS, recipe.call)
         recipe.born_again(namespaces.NEWUSER | namespaces.NEWPID | namespaces.PARENT, group)
     cell_steps.write_down(tuple(step for step in steps if step.name not in cell_steps.ON_HOST), build)

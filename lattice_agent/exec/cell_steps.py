@@ -77,6 +77,8 @@ def _oom_score(build: Build) -> None:
 
 
 def _take_work_disk(build: Build) -> None:
+    if _mapped(build):  # only in a mount namespace of its own user namespace may it copy a mount
+        namespaces.unshare(namespaces.NEWNS, build.recipe.call)
     build.work_disk = mounts.detach(os.fsdecode(build.directory), build.recipe.call)
 
 

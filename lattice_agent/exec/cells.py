@@ -346,10 +346,10 @@ class Cells:
     def _order(self, entry: Cell, program: bytes, template: cell.Template | None) -> cell.Order:
         """Written down once for all cells that differ in nothing. (Slots are used again soonest first.)"""
         identity, plan = self._identity(entry.plan, entry.slot), entry.plan
-        key = (plan.key, plan.work_bytes, plan.work_inodes, identity.uid)
-        order = self._orders.get(key)
-        if order is not None:
-            return order
+        # With the host's network a cell gets the resolv.conf of this moment.
+        key = None if plan.network else (plan.key, entry.directory, plan.work_bytes, plan.work_inodes, identity.uid)
+        if key in self._orders:
+            return self._orders[key]
         build = Build(
             plan,
             identity,
@@ -362,8 +362,8 @@ class Cells:
             system_directories=template.system_directories if template else (),
         )
         order = cell.Order(build, grouped=self._groups is not None)
-        if not (entry.directory or plan.network) and len(self._orders) < ORDERS_MOST:
-            self._orders[key] = order  # the others hold a directory's name, or the host's resolv.conf of this moment
+        if key is not None and not entry.directory and len(self._orders) < ORDERS_MOST:
+            self._orders[key] = order  # a directory's name does not come again
         return order
 
     def _open_groups(self) -> None:

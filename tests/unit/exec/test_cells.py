@@ -350,6 +350,23 @@ def test_a_file_can_be_shown_to_a_cell(line: CellLine) -> None:
     heard_from(cell, Path("/etc/hostname").read_bytes() + b"refused\n")
 
 
+@pytest.mark.parametrize("uid", [0, NOBODY])
+def test_a_work_directory_can_be_on_disk_and_the_next_cell_has_its_own_all_the_same(
+    uid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_place() as place, a_reachable_program(monkeypatch), a_cell_line(fork_spawner_as(uid)) as line:
+        line.end(line.cell())
+        os.chown(place, uid, uid)
+        on_disk = line.cell(directory=os.fsencode(place))
+        start(on_disk, "echo left > here; stat -f -c %T . /tmp; echo done")
+        heard_from(on_disk, b"tmpfs\ndone\n")
+        assert (place / "here").read_text() == "left\n"
+        assert isinstance(line.hear(), CellGone)
+        in_memory = line.cell()
+        start(in_memory, "ls; stat -f -c %T .")
+        heard_from(in_memory, b"script\ntmpfs\n")
+
+
 @pytest.mark.parametrize("place", [b"/tmp/x", b"/var/tmp/x", b"/proc/sys"])
 def test_a_path_that_a_cell_covers_by_its_own_is_refused(line: CellLine, place: bytes) -> None:
     """Below a directory that every cell has its own of it would not be seen, or would break the building."""
