@@ -2,11 +2,20 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+def pytest_configure() -> None:
+    """A run in the background of a shell or under nohup ignores these, and so would the programs that tests interrupt.
+    A handler that does nothing protects the run as well, and is not inherited over an exec."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: None)
 
 
 def _missing(marker: str) -> str:
