@@ -17,7 +17,6 @@ import struct
 import tempfile
 import termios
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -158,12 +157,25 @@ def plain_calls() -> Iterable[Attack]:
 
 
 def new_child(flags: int) -> None:
-    """clone(2) by hand; the child ends at once, its parent (the caller's own parent with CLONE_PARENT) reaps it."""
+    """clone(2) by hand; the child ends at once."""
     pid = call("clone", flags | signal.SIGCHLD, 0, 0, 0, 0)
     if pid == 0:
         os._exit(0)
-    with suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+    os.waitpid(pid, 0)
+
+
+def new_sibling() -> None:
+    """The same with CLONE_PARENT, by a child of this process: what it makes is then ours to reap."""
+    child = os.fork()
+    if child == 0:
+        try:
+            call("clone", syscalls.CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
+        except OSError as error:
+            os._exit(error.errno)
+        os._exit(0)  # both of them
+    if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        raise OSError(code, "clone")
+    os.wait()
 
 
 def clones() -> Iterable[Attack]:
@@ -172,7 +184,7 @@ def clones() -> Iterable[Attack]:
     for name, flag in new.items():
         yield Attack(f"clone new {name}", "clone", partial(new_child, flag))
     yield Attack("clone new user, high bits", "clone", partial(new_child, HIGH | 0x1000_0000))
-    yield Attack("clone beside the parent", "clone", partial(new_child, syscalls.CLONE_PARENT))
+    yield Attack("clone beside the parent", "clone", new_sibling)
 
 
 def type_into_a_terminal(request: int) -> None:
