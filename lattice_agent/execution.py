@@ -109,6 +109,7 @@ class Execution:
             confined_interpreters=find_confined_interpreters(self._policy),
             shared_uid=probe.shared_uid if probe else frozenset({Level.HOST}),
             kept_groups=probe.kept_groups if probe else (),
+            drops_groups=probe.drops_groups if probe else frozenset(),
             environment=self._environ,
         )
 

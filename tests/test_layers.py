@@ -38,7 +38,7 @@ LAYERS: dict[str, set[str]] = {
 PURE = (
     "exec/local_policy.py", "exec/host_state.py", "exec/level_choice.py", "exec/script_header.py",
     "exec/policy_file.py", "exec/policy_values.py", "exec/policy.py", "exec/plan.py", "exec/pool.py",
-    "exec/dispatch.py", "exec/syscalls.py", "exec/outcome.py",
+    "exec/dispatch.py", "exec/syscalls.py", "exec/outcome.py", "exec/id_range.py",
     "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py",
     "usage/normalise.py", "facts/addresses.py", "facts/address_plan.py", "link/transport_policy.py",
 )  # fmt: skip
@@ -49,11 +49,12 @@ PURE_EXCEPTIONS = {"exec/outcome.py": {"os"}}
 PRIVILEGED = (
     "exec/spawner.py", "exec/host_run.py", "exec/requests.py", "exec/script.py", "exec/sweep.py", "exec/blueprint.py",
     "exec/cell.py", "exec/cell_steps.py", "exec/cells.py", "exec/filter_source.py", "exec/memory_watch.py",
-    "exec/step.py", "exec/template.py",
+    "exec/step.py", "exec/template.py", "exec/id_mapping.py", "exec/id_range.py",
 )  # fmt: skip
 PRIVILEGED_ALLOWED = {
     "__future__", "os", "sys", "signal", "socket", "select", "struct", "errno", "time", "gc", "resource", "array",
-    "ctypes", "fcntl", "stat", "collections", "typing", "enum", "prctl", "lattice_agent", "contextlib", "functools",
+    "ctypes", "fcntl", "stat", "pwd", "collections", "typing", "enum", "prctl", "lattice_agent", "contextlib",
+    "functools",
 }  # fmt: skip
 
 PACKAGES = {"starlette", "uvicorn", "fastapi", "server_stub", "uvloop", "httptools", "wsproto", "websockets"}

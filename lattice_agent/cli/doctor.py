@@ -124,6 +124,7 @@ def _tasks_run_at(probe: HostProbe) -> tuple[str | None, str]:
         uid_threads=None,
         reached=probe.reached,
         kept_groups=probe.kept_groups,
+        drops_groups=probe.drops_groups,
     )
     choice = default_level(LocalPolicy(), host)
     return (choice.level.value, choice.because) if isinstance(choice, LevelChoice) else (None, choice.reason)

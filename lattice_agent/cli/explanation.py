@@ -10,7 +10,7 @@ from lattice_agent.exec.host_state import HostState
 from lattice_agent.exec.level_choice import LevelChoice, default_level, minimum, root_opt_in_warning
 from lattice_agent.exec.local_policy import MAX_OUTPUT_BYTES, MAX_TIMEOUT_S, LocalPolicy
 from lattice_agent.exec.plan import MIB, Level, Refusal, TaskRequest
-from lattice_agent.exec.policy import Ask, Terms, agree, ask_of, decide
+from lattice_agent.exec.policy import Ask, Terms, agree, ask_of, decide, shares_uid
 
 Told = dict[str, Any]
 """Plain values, as JSON has them."""
@@ -74,7 +74,7 @@ def _answer(answer: Terms | Refusal, host: HostState) -> Told:
         "output_bytes": limits.output_bytes,
         "memory_bytes": None if profile is None else limits.memory_bytes,
         "processes": limits.processes,
-        "processes_are_above_those_of_the_uid": level in host.shared_uid,
+        "processes_are_above_those_of_the_uid": shares_uid(level, None if profile is None else profile.work_disk, host),
         "cpu_percent": limits.cpu_percent,
         "file_bytes": limits.file_bytes,
         "data_bytes": limits.data_bytes,

@@ -23,6 +23,13 @@ RULESET_FD = 5
 CELL_IDS = range(0x7000_0000, 0x8000_0000)
 """User and group ids of cells that root builds: above everything that accounts, containers (systemd's end at
 0x6FFFFFFF) and user namespaces commonly use."""
+HOST_IDS, ONE_ID, ID_RANGE = range(3)
+"""Whose ids scripts get: of CELL_IDS, which only root can give; the agent's own, mapped as one id; subordinate ones of
+the agent's user (``id_mapping``), beside which the agent's own are mapped too."""
+OWN_INSIDE = 1000
+"""What the ids of an unprivileged agent are called in its user namespaces. Nothing is called 0 there."""
+FIRST_INSIDE = OWN_INSIDE + 1
+"""The first of the subordinate ids there."""
 FILES_MOST = 256
 """RLIMIT_NOFILE of a script. It bounds pipe and socket buffers, which no process's size shows."""
 STACK_BYTES = 8 << 20
@@ -62,7 +69,7 @@ class Blueprint:
 
 
 class Identity:
-    """The ids of one running cell, outside of any user namespace that it has."""
+    """The ids of one running cell, as they are called in its user namespace if it has one."""
 
     def __init__(self, uid: int, gid: int, init_uid: int, *, unique: bool, keep_groups: bool) -> None:
         self.uid = uid
@@ -98,7 +105,7 @@ class Build:
         self.filter_program = filter_program
         self.mount_namespace = mount_namespace
         self.user_namespace = user_namespace
-        """Of the template; -1 where root needs none."""
+        """Of the template; -1 where there is none."""
         self.directory = directory
         """Work directory on the host; empty: on the cell's own tmpfs."""
         self.hostname = hostname
@@ -132,6 +139,16 @@ class Build:
         return self.directory.decode("utf-8", "surrogateescape")
 
     @property
-    def root_ids(self) -> bool:
-        """Whether the ids are real ones that root gave, not those of a user namespace or the agent's own."""
+    def gives_ids(self) -> bool:
+        """Whether there are ids to give, another one to the init than to the script: the host's or a range's."""
         return self.identity.init_uid != self.identity.uid
+
+    @property
+    def in_user_namespace(self) -> bool:
+        """Whether the template has a user namespace: what a cell may do ends there."""
+        return self.user_namespace >= 0
+
+    @property
+    def own_user_namespace(self) -> bool:
+        """Whether the cell has one of its own, below the template's: with one id there is nothing else to share."""
+        return self.in_user_namespace and not self.gives_ids

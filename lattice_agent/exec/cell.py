@@ -10,7 +10,7 @@ Who is who, by parent::
 * Helper and maker are native/maker.c. What they do is written down here (``cell_steps``, ``kernel.recipe``) and sent to
   the helper with the descriptors that it needs: the spawner never waits for it, and several cells are built at a time.
 * The maker is born in a new pid namespace, as the spawner's child. Without root the helper enters the template's user
-  namespace before that, so that the maker is born from there.
+  namespace before that, so that the maker is born from there; with one id only, into a user namespace of its own.
 * Nothing of the spawner's memory is in any of them.
 * The maker sends the descriptors of the place to the spawner over a socket of their own. That socket's end-of-file,
   when native/cell was executed, says that the cell is complete. What fails is sent there as well.
@@ -26,11 +26,13 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Sequence
 
 import prctl
 
 from lattice_agent.exec import blueprint, cell_steps, template
 from lattice_agent.exec.blueprint import Blueprint, Build
+from lattice_agent.exec.id_mapping import NoMappingError
 from lattice_agent.exec.kernel import descriptors, libc, namespaces, seqpacket
 from lattice_agent.exec.step import StepError, carry_out
 
@@ -42,8 +44,9 @@ RECIPE_FD = 3
 HANDED_OVER = 5
 """Descriptors for the agent: control socket, script file, status, stdout, stderr. Of a cell with namespaces the
 spawner's come after them: tmpfs, /proc, and what is held."""
-FINISHED, BORN, FAILED = b"+", b"=", b"-"
-"""First byte of what a maker says: cell finished; the maker is born (its process id follows); failed (why follows)."""
+FINISHED, BORN, FAILED, UNMAPPED = b"+", b"=", b"-", b"~"
+"""First byte of what a maker says: finished; the maker is born (its process id follows); failed (why follows); of a
+template, no subordinate ids can be had (why follows)."""
 _BORN = struct.Struct("=4sI")
 _AT_EMPTY_PATH = 0x1000
 
@@ -78,7 +81,7 @@ class Order:
 
 def _write_down(build: Build, *, grouped: bool) -> bytes:
     """The recipe of a whole cell. The descriptors of the build become places in it."""
-    recipe, through = build.recipe, build.user_namespace >= 0
+    recipe, through = build.recipe, build.in_user_namespace
     program = recipe.pass_on()
     if build.mount_namespace >= 0:
         build.mount_namespace = recipe.pass_on()
@@ -94,8 +97,10 @@ def _write_down(build: Build, *, grouped: bool) -> bytes:
     cell_steps.write_down(tuple(step for step in steps if step.name in cell_steps.ON_HOST), build)
     if through:
         recipe.begin("birth")
-        namespaces.enter(build.mount_namespace, namespaces.NEWNS, recipe.call)
-        recipe.born_again(namespaces.NEWUSER | namespaces.NEWPID | namespaces.PARENT, group)
+        if build.own_user_namespace:  # from inside of that there would be no way into the template
+            namespaces.enter(build.mount_namespace, namespaces.NEWNS, recipe.call)
+        own = namespaces.NEWUSER if build.own_user_namespace else 0
+        recipe.born_again(own | namespaces.NEWPID | namespaces.PARENT, group)
     cell_steps.write_down(tuple(step for step in steps if step.name not in cell_steps.ON_HOST), build)
     recipe.begin("hand-over")
     for_the_agent = (build.control[0], build.script, build.status[0], build.stdout[0], build.stderr[0])
@@ -130,19 +135,20 @@ def open_program() -> int:
 class Template:
     """A template, made by a child of its own (template). Ready after ``finish``; until then ``fileno`` tells when."""
 
-    def __init__(self, plan: Blueprint, script_ids: range, inside: tuple[int, int] | None) -> None:
-        """``script_ids``: those that scripts may have. ``inside``: for an unprivileged spawner, what its own user and
-        group id are called inside."""
+    def __init__(self, plan: Blueprint, script_ids: Sequence[int], ids: int, in_range: int = 0) -> None:
+        """``script_ids``: those that scripts may have. ``ids``: HOST_IDS, ONE_ID or ID_RANGE, and then how many."""
         self.plan = plan
+        self.ids = ids
+        self.unmapped = False
+        """It failed because no subordinate ids can be had."""
         self.mount_namespace = self.user_namespace = -1
         self.system_directories: tuple[str, ...] = ()
         """Those that are mounts of their own."""
         ours, theirs = seqpacket.pair()
         self._socket: socket.socket | None = ours
-        outside = (os.geteuid(), os.getegid())
-        self.pid, pidfd = namespaces.clone(namespaces.NEWUSER if inside else 0)
+        self.pid, pidfd = namespaces.clone(0)
         if self.pid == 0:
-            _make_template(plan, script_ids, inside, outside, theirs)
+            _make_template(template.Stage(plan, script_ids, ids=ids, in_range=in_range), theirs)
         os.close(pidfd)
         theirs.close()
 
@@ -163,6 +169,7 @@ class Template:
         self._socket = None
         if data[:1] != FINISHED:
             seqpacket.close_all(passed)
+            self.unmapped = data[:1] == UNMAPPED
             return data[1:].decode("utf-8", "replace") or "the template's maker died"
         self.system_directories = tuple(os.fsdecode(data[1:]).split("\0")) if data[1:] else ()
         self.mount_namespace, self.user_namespace = (*passed, -1)[:2]
@@ -177,31 +184,24 @@ class Template:
         self.mount_namespace = self.user_namespace = -1
 
 
-def _make_template(
-    plan: Blueprint,
-    script_ids: range,
-    inside: tuple[int, int] | None,
-    outside: tuple[int, int],
-    report: socket.socket,
-) -> None:
+def _make_template(stage: template.Stage, report: socket.socket) -> None:
     try:
         report_fd = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, FREE_FD)
         descriptors.keep_only({0, 1, 2, report_fd})
         report.detach()
         report = socket.socket(fileno=report_fd)
         prctl.set_dumpable(1)
-        if inside:
-            namespaces.map_single_ids(inside, outside)
-        stage = template.Stage(plan, script_ids, user_namespace=inside is not None)
+        steps = template.steps_for(stage)
+        carry_out(tuple(step for step in steps if step.name in template.MAKE_NAMESPACES), stage)
         # After the root is sealed there is no /proc to open these from.
-        carry_out(template.TEMPLATE_STEPS[:1], stage)
         held = [os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)]
-        if inside:
+        if stage.user_namespace:
             held.append(os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC))
-        carry_out(template.TEMPLATE_STEPS[1:], stage)
+        carry_out(tuple(step for step in steps if step.name not in template.MAKE_NAMESPACES), stage)
         places = os.fsencode("\0".join(template.overlay_places(stage)))
         report.sendmsg([FINISHED + places], seqpacket.rights(held))
-    except (StepError, OSError) as error:
-        report.send(FAILED + str(error).encode("utf-8", "replace")[:REASON_MOST])
+    except (StepError, OSError, NoMappingError) as error:
+        kind = UNMAPPED if isinstance(error, NoMappingError) else FAILED
+        report.send((kind + str(error).encode("utf-8", "replace"))[:REASON_MOST])
     finally:
         os._exit(0)

@@ -77,7 +77,7 @@ def _oom_score(build: Build) -> None:
 
 
 def _take_work_disk(build: Build) -> None:
-    if _mapped(build):  # only in a mount namespace of its own user namespace may it copy a mount
+    if build.in_user_namespace:  # only in a mount namespace of its own user namespace may it copy a mount
         namespaces.unshare(namespaces.NEWNS, build.recipe.call)
     build.work_disk = mounts.detach(os.fsdecode(build.directory), build.recipe.call)
 
@@ -109,7 +109,7 @@ def _root(build: Build) -> None:
     _overlay(recipe, template.LOWER, template.MOUNT, mounts.NOSUID)
     for path in build.system_directories:
         _overlay(recipe, template.SOURCES + path, template.MOUNT + path, mounts.NOSUID | mounts.NODEV)
-    for path in template.bound_places(build.blueprint, user_namespace=_mapped(build)):
+    for path in template.bound_places(build.blueprint, user_namespace=build.in_user_namespace):
         mounts.bind(template.SOURCES + path, template.MOUNT + path, recursive=True, call=recipe.call)
     mounts.pivot(template.MOUNT, recipe.call)
     for path in build.familiar:  # an overlay looks every file up anew: these now, and not when a task waits
@@ -287,7 +287,7 @@ def _groups(build: Build) -> None:
 
 def _identity(build: Build) -> None:
     ids = build.identity
-    if build.root_ids:
+    if build.gives_ids:
         privileges.become(ids.init_uid, ids.gid, build.recipe.call)
         build.script_ids = (ids.uid, ids.gid)
 
@@ -297,8 +297,8 @@ def _securebits(build: Build) -> None:
 
 
 def _capabilities(build: Build) -> None:
-    mapped = (privileges.CAP_SETPCAP,) if _mapped(build) else ()
-    privileges.keep_only(INIT_CAPABILITIES if build.root_ids else mapped, build.recipe.call)
+    for_bounding_set = (privileges.CAP_SETPCAP,) if build.own_user_namespace else ()
+    privileges.keep_only(INIT_CAPABILITIES if build.gives_ids else for_bounding_set, build.recipe.call)
     build.clear_capabilities = 1
 
 
@@ -358,12 +358,17 @@ def _host_network(build: Build) -> bool:
     return build.blueprint.namespaces and build.blueprint.network
 
 
-def _mapped(build: Build) -> bool:
-    return build.user_namespace >= 0
+def _gives_ids(build: Build) -> bool:
+    return build.gives_ids
 
 
-def _privileged(build: Build) -> bool:
-    return build.root_ids or build.user_namespace >= 0
+def _own_user_namespace(build: Build) -> bool:
+    return build.own_user_namespace
+
+
+def _has_capabilities(build: Build) -> bool:
+    """Whether the maker has any: root's, or those of a user namespace."""
+    return build.gives_ids or build.in_user_namespace
 
 
 def _own_tmpfs(build: Build) -> bool:
@@ -395,7 +400,7 @@ CELL_STEPS = (
         _enter_template,
         "into the template's mount namespace",
         "its read-only root was made once for all cells of the profile",
-        lambda build: build.blueprint.namespaces and not _mapped(build),
+        lambda build: build.blueprint.namespaces and not build.own_user_namespace,
     ),
     Step(
         "namespaces",
@@ -408,8 +413,8 @@ CELL_STEPS = (
         "ids",
         _map_ids,
         lambda build: f"uid and gid {build.identity.uid} stand for the agent's",
-        "an unprivileged agent has one id to give, and it is not called 0",
-        _mapped,
+        "this agent has one id to give, and it is not called 0",
+        _own_user_namespace,
     ),
     Step(
         "root",
@@ -538,23 +543,23 @@ CELL_STEPS = (
         ),
         "a second wall around files, held up by other code of the kernel than the first",
     ),
-    Step("groups", _groups, "no supplementary groups", "the agent's groups open files", lambda build: build.root_ids),
+    Step("groups", _groups, "no supplementary groups", "the agent's groups open files", _gives_ids),
     Step(
         "identity",
         _identity,
         lambda build: (
             f"init becomes uid {build.identity.init_uid}, the launcher uid {build.identity.uid}, "
-            f"gid {build.identity.gid}"
+            f"gid {build.identity.gid}" + (" of the user namespace" if build.in_user_namespace else "")
         ),
-        "no other process of the host has these ids, and the script has not its init's",
-        lambda build: build.root_ids,
+        "no other cell has the init's id, nor the script's unless its work directory is on disk",
+        _gives_ids,
     ),
     Step(
         "capabilities",
         _capabilities,
         lambda build: (
             "no capabilities in any set of the launcher"
-            + ("; of the init only CAP_KILL, once it has forked" if build.root_ids else " or the init")
+            + ("; of the init only CAP_KILL, once it has forked" if build.gives_ids else " or the init")
         ),
         "what root may is given up bit by bit",
     ),
@@ -563,14 +568,14 @@ CELL_STEPS = (
         _bounding_set,
         "empty capability bounding set",
         "no file gives a capability",
-        _privileged,
+        _has_capabilities,
     ),
     Step(
         "securebits",
         _securebits,
         "securebits: uid 0 means nothing, no ambient capabilities, locked",
         "no way back to capabilities",
-        _privileged,
+        _has_capabilities,
     ),
     Step(
         "end-with-spawner",
@@ -613,6 +618,6 @@ def namespace_names(build: Build) -> list[str]:
     names = ["pid", "mount", "ipc", "uts", "cgroup"]
     if not build.blueprint.network:
         names.append("net")
-    if build.user_namespace >= 0:
+    if build.own_user_namespace:
         names.append("user")
     return names

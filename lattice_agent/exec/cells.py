@@ -21,8 +21,18 @@ import sys
 import time
 from collections.abc import Callable
 
-from lattice_agent.exec import cell, filter_source
-from lattice_agent.exec.blueprint import CELL_IDS, Blueprint, Build, Identity
+from lattice_agent.exec import cell, filter_source, id_mapping
+from lattice_agent.exec.blueprint import (
+    CELL_IDS,
+    FIRST_INSIDE,
+    HOST_IDS,
+    ID_RANGE,
+    ONE_ID,
+    OWN_INSIDE,
+    Blueprint,
+    Build,
+    Identity,
+)
 from lattice_agent.exec.kernel import cgroup, libc, seqpacket
 from lattice_agent.exec.memory_watch import HOT_INTERVAL_MS, INTERVAL_MS, Place
 from lattice_agent.exec.requests import (
@@ -47,8 +57,8 @@ TEMPLATES_MOST = 16
 """Kept at once; the one that was not used for longest goes. Running cells do not need their template any more."""
 IDS_OF_ONE = 256
 """Ids that one spawner uses, chosen by chance out of CELL_IDS."""
-INSIDE_ID = 1000
-"""What an unprivileged agent's id is called inside."""
+SUBORDINATE_IDS = 2 * CELLS_MOST
+"""Ids of its user's range that one spawner without root uses: a script's and an init's for each cell."""
 INIT = 1
 """A cell's init is a process of its group too."""
 KEPT = 3
@@ -129,7 +139,11 @@ class Cells:
         self._slots = list(range(CELLS_MOST - 1, -1, -1))
         chosen = int.from_bytes(os.urandom(4), "big") % (len(CELL_IDS) // IDS_OF_ONE)
         self._first_id = CELL_IDS[chosen * IDS_OF_ONE]
-        self._root = os.geteuid() == 0
+        self._ids = HOST_IDS if os.geteuid() == 0 else ID_RANGE if id_mapping.tools_there() else ONE_ID
+        """Of new templates; ONE_ID for good when a range cannot be had at the first attempt."""
+        self._range_seen = False
+        """There was a template with a range. None is made without one then: the agent has seen, and may have told and
+        decided by it, that ids are unique and no groups are kept."""
         self._groups_left = bool(set(os.getgroups()) - {os.getegid()})
         self._filters = filter_source.Filters()
         self._groups: cgroup.Groups | None = None
@@ -345,7 +359,8 @@ class Cells:
 
     def _order(self, entry: Cell, program: bytes, template: cell.Template | None) -> cell.Order:
         """Written down once for all cells that differ in nothing. (Slots are used again soonest first.)"""
-        identity, plan = self._identity(entry.plan, entry.slot), entry.plan
+        plan = entry.plan
+        identity = self.identity(plan, entry.slot, template.ids if template else None, on_disk=bool(entry.directory))
         # With the host's network a cell gets the resolv.conf of this moment.
         key = None if plan.network else (plan.key, entry.directory, plan.work_bytes, plan.work_inodes, identity.uid)
         if key in self._orders:
@@ -377,12 +392,18 @@ class Cells:
     def _controls(self, controller: str) -> bool:
         return self._groups is not None and controller in self._groups.controllers
 
-    def _identity(self, plan: Blueprint, slot: int) -> Identity:
-        if not self._root:
-            uid, gid = (INSIDE_ID, INSIDE_ID) if plan.namespaces else (os.geteuid(), os.getegid())
-            return Identity(uid, gid, uid, unique=False, keep_groups=self._groups_left)
-        first = self._first_id + 2 * slot
-        return Identity(first, first, first + 1, unique=True, keep_groups=False)
+    def identity(self, plan: Blueprint, slot: int, ids: int | None, *, on_disk: bool) -> Identity:
+        """Of a cell in this slot. ``ids``: its template's, None without one; ``on_disk``: its work directory is on the
+        host's disk, where the agent has to remove it."""
+        if self._ids == HOST_IDS:
+            first = self._first_id + 2 * slot
+            return Identity(first, first, first + 1, unique=True, keep_groups=False)
+        if ids == ID_RANGE:
+            first = FIRST_INSIDE + 2 * slot
+            script = OWN_INSIDE if on_disk else first
+            return Identity(script, script, first + 1, unique=not on_disk, keep_groups=False)
+        uid, gid = (OWN_INSIDE, OWN_INSIDE) if plan.namespaces else (os.geteuid(), os.getegid())
+        return Identity(uid, gid, uid, unique=False, keep_groups=self._groups_left)
 
     def _template_for(self, plan: Blueprint) -> cell.Template | None:
         """The template of a plan, perhaps still in the making; None while all places are taken by such."""
@@ -399,11 +420,12 @@ class Cells:
 
     def _make_template(self, plan: Blueprint) -> cell.Template:
         self._orders.clear()
-        if self._root:
-            ids = range(self._first_id, self._first_id + 2 * CELLS_MOST, 2)
-            template = cell.Template(plan, ids, None)
+        if self._ids == HOST_IDS:
+            of_scripts: tuple[int, ...] = tuple(range(self._first_id, self._first_id + 2 * CELLS_MOST, 2))
         else:
-            template = cell.Template(plan, range(INSIDE_ID, INSIDE_ID + 1), (INSIDE_ID, INSIDE_ID))
+            subordinate = range(FIRST_INSIDE, FIRST_INSIDE + SUBORDINATE_IDS, 2) if self._ids == ID_RANGE else ()
+            of_scripts = (OWN_INSIDE, *subordinate)
+        template = cell.Template(plan, of_scripts, self._ids, SUBORDINATE_IDS)
         self._helpers.add(template.pid)
         self._poll.register(template.fileno(), select.POLLIN)
         return template
@@ -425,8 +447,21 @@ class Cells:
         error = template.finish()
         if error:
             del self._templates[template.plan.key]
+        if template.unmapped and not self._range_seen:
+            self._do_without_range(error)
+            error = ""  # the cells that wait for it have another one made
+        self._range_seen = self._range_seen or (template.ids == ID_RANGE and template.ready)
         self._advance_all(lambda entry: entry.plan.key == template.plan.key, error)
         self._advance_all(lambda _entry: True, "")  # those that found no place for their template
+
+    def _do_without_range(self, why: str) -> None:
+        """For the rest of this process's life. An owner who has not given a range is not told: nothing is wrong."""
+        news = self._ids == ID_RANGE and why.startswith(id_mapping.REFUSED)
+        self._ids = ONE_ID
+        try:
+            os.write(2, f"cells share the agent's uid: {why}\n".encode("utf-8", "replace") if news else b"")
+        except OSError:
+            return  # nobody has to listen
 
     def _advance_all(self, concerns: Callable[[Cell], bool], error: str) -> None:
         for entry in [entry for entry in self._cells.values() if entry.state == WAITING and concerns(entry)]:

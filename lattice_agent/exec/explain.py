@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lattice_agent.errors import SandboxError
-from lattice_agent.exec import template
-from lattice_agent.exec.blueprint import Blueprint, Build
+from lattice_agent.exec import id_mapping, template
+from lattice_agent.exec.blueprint import HOST_IDS, ID_RANGE, ONE_ID, Blueprint, Build
 from lattice_agent.exec.cell_ends import limit_triples, prepare_request
 from lattice_agent.exec.cell_steps import steps_for
-from lattice_agent.exec.cells import Cells
+from lattice_agent.exec.cells import SUBORDINATE_IDS, Cells
 from lattice_agent.exec.kernel import cgroup_place, rlimits
 from lattice_agent.exec.plan import Level, Plan, Profile
 from lattice_agent.exec.step import Step
@@ -54,12 +54,12 @@ def explain_steps(plan: Plan) -> tuple[ExplainedStep, ...]:
     if plan.profile is None:
         return ()
     blueprint = blueprint_of(plan.profile)
-    root = os.geteuid() == 0
+    ids = _ids()
     steps: list[ExplainedStep] = []
     if blueprint.namespaces:
-        stage = template.Stage(blueprint, range(0), user_namespace=not root)
-        steps += [_explained(step, stage, once=True) for step in template.TEMPLATE_STEPS]
-    build = _build(plan.profile, blueprint, root=root)
+        stage = template.Stage(blueprint, (), ids=ids, in_range=SUBORDINATE_IDS)
+        steps += [_explained(step, stage, once=True) for step in template.steps_for(stage)]
+    build = _build(plan.profile, blueprint, ids)
     return (*steps, *(_explained(step, build, once=False) for step in steps_for(build)))
 
 
@@ -92,15 +92,28 @@ def blueprint_of(profile: Profile) -> Blueprint:
     )
 
 
-def _build(profile: Profile, blueprint: Blueprint, *, root: bool) -> Build:
+def _ids() -> int:
+    """Whose ids a spawner that is started now would give. That it may use a range which is there is taken for granted:
+    it would have to be tried (``lattice-agent doctor`` does)."""
+    if os.geteuid() == 0:
+        return HOST_IDS
+    try:
+        id_mapping.look(SUBORDINATE_IDS)
+    except id_mapping.NoMappingError:
+        return ONE_ID
+    return ID_RANGE
+
+
+def _build(profile: Profile, blueprint: Blueprint, ids: int) -> Build:
     """As the spawner would make it. Descriptors are only there or not; nothing is done with them."""
     on_host = profile.level is Level.LANDLOCK or profile.work_disk is not None
+    of_template = ids if blueprint.namespaces else None
     return Build(
         blueprint,
-        Cells(select.poll(), _tell_nobody)._identity(blueprint, 0),
+        Cells(select.poll(), _tell_nobody).identity(blueprint, 0, of_template, on_disk=on_host),
         filter_program=_filter(blueprint),
         mount_namespace=_SOME_DESCRIPTOR if blueprint.namespaces else -1,
-        user_namespace=_SOME_DESCRIPTOR if blueprint.namespaces and not root else -1,
+        user_namespace=_SOME_DESCRIPTOR if blueprint.namespaces and ids != HOST_IDS else -1,
         directory=os.fsencode(f"{tempfile.gettempdir()}/{DIRECTORY}") if on_host else b"",
     )
 

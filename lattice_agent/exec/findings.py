@@ -10,7 +10,7 @@ from typing import Final
 
 from lattice_agent.exec.plan import MIB, Level
 from lattice_agent.exec.probe_result import HostProbe, ProbeResult
-from lattice_agent.exec.protections import SCOPING_ABI, Lack
+from lattice_agent.exec.protections import AS_ROOT, SCOPING_ABI, UNIQUE_UID, Lack
 
 ISOLATING: Final = (Level.STRICT, Level.NETWORK, Level.LANDLOCK)
 """Strongest first."""
@@ -66,6 +66,8 @@ class Surroundings:
     cgroup_refusal: str = ""
     """Why it is not ours to manage; empty: it is."""
     swap_bytes: int = 0
+    subordinate_ids: str = ""
+    """Why there is no range of ids for this user; empty: there is one, or it is root and needs none."""
     interpreters: Mapping[str, str] | None = None
     """Name to path on the host, by the PATH of this process."""
 
@@ -74,7 +76,7 @@ def findings(probe: HostProbe, around: Surroundings) -> tuple[Finding, ...]:
     """Every row, in the order in which a reader should meet them."""
     return (
         *_levels(probe, around),
-        *_protections(probe),
+        *_protections(probe, around),
         *_means(around),
         *_memory(probe, around),
         *_interpreters(probe, around),
@@ -161,7 +163,7 @@ def _fix_of(result: ProbeResult) -> str:
     return next((lack.protection.fix for lack in result.lacks if lack.required), "see the step that is named")
 
 
-def _protections(probe: HostProbe) -> Iterator[Finding]:
+def _protections(probe: HostProbe, around: Surroundings) -> Iterator[Finding]:
     """Those of the strongest level one by one; of the others what is different from it."""
     shown = probe.results[probe.highest if probe.highest is not Level.HOST else Level.STRICT]
     for name in shown.verified:
@@ -171,7 +173,7 @@ def _protections(probe: HostProbe) -> Iterator[Finding]:
         for lack in result.lacks if result.reached or result is shown else ():
             if (lack.protection.name, lack.seen) not in told:
                 told.add((lack.protection.name, lack.seen))
-                yield _lacking(result, lack)
+                yield _lacking(result, lack, around)
     if shown.verified and not shown.calls_tried:
         yield Finding(
             "system calls tried",
@@ -182,10 +184,14 @@ def _protections(probe: HostProbe) -> Iterator[Finding]:
         )
 
 
-def _lacking(result: ProbeResult, lack: Lack) -> Finding:
+def _lacking(result: ProbeResult, lack: Lack, around: Surroundings) -> Finding:
     state = State.DEGRADED if result.reached else State.MISSING
-    protection = lack.protection
-    return Finding(protection.name, state, f"level {result.level}: {lack.seen}", protection.consequence, protection.fix)
+    protection, seen, fix = lack.protection, lack.seen, lack.protection.fix
+    if protection.name == UNIQUE_UID and result.level is Level.LANDLOCK:
+        fix = AS_ROOT  # there is no user namespace that ids could be mapped into
+    elif protection.name == UNIQUE_UID:
+        seen += f" ({around.subordinate_ids or 'there is a range of ids, and it could not be used'})"
+    return Finding(protection.name, state, f"level {result.level}: {seen}", protection.consequence, fix)
 
 
 def _means(around: Surroundings) -> Iterator[Finding]:

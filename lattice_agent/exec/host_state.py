@@ -30,6 +30,8 @@ class HostState:
     shared_uid: frozenset[Level] = frozenset({Level.HOST})
     """Levels at which a script's uid has other threads as well, so that RLIMIT_NPROC must leave room for them."""
     kept_groups: tuple[int, ...] = ()
-    """Supplementary groups that scripts in cells keep, because an unprivileged agent cannot drop them."""
+    """Supplementary groups of an unprivileged agent, which scripts in cells keep but for those of ``drops_groups``."""
+    drops_groups: frozenset[Level] = frozenset()
+    """Levels whose cells were seen without groups."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """The agent's own, for the names that policy passes on."""

@@ -118,7 +118,7 @@ def obstacle(level: Level, policy: LocalPolicy, host: HostState) -> Refusal | No
         )
     if level is Level.HOST:
         return Refusal(RefusalKind.ROOT, ROOT_REFUSED) if host.uid == 0 and not host.allow_root_exec else None
-    if host.kept_groups and not _groups_allowed(policy, host):
+    if host.kept_groups and level not in host.drops_groups and not _groups_allowed(policy, host):
         return Refusal(
             RefusalKind.LEVEL,
             f"scripts would keep the agent's supplementary groups ({', '.join(map(str, host.kept_groups))}): run the "

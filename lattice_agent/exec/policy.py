@@ -247,7 +247,9 @@ def _limits(ask: Ask, level: Level, rule: ScriptRule | None, policy: LocalPolicy
         wall_s=float(timeout_s),
         output_bytes=min(ask.output_limit if ask.output_limit > 0 else DEFAULT_OUTPUT_BYTES, most_output),
         cpu_s=timeout_s + CPU_MARGIN_S,
-        processes=processes + (host.uid_threads or 0) if level in host.shared_uid else processes,
+        processes=processes + (host.uid_threads or 0)
+        if shares_uid(level, policy.level_rule(level).work_disk, host)
+        else processes,
         memory_bytes=bound(lambda table: table.memory_bytes, local_policy.MEMORY_BYTES),
         cpu_percent=bound(lambda table: table.cpu_percent, 0) or None,
         file_bytes=bound(lambda table: table.file_bytes, local_policy.FILE_BYTES),
@@ -256,6 +258,11 @@ def _limits(ask: Ask, level: Level, rule: ScriptRule | None, policy: LocalPolicy
         # reserves address space that it never uses. RLIMIT_DATA bounds what it really allocates.
         address_bytes=None if ask.interpreter == "node" else Limits.address_bytes,
     )
+
+
+def shares_uid(level: Level, work_disk: str | None, host: HostState) -> bool:
+    """Whether a script's uid has other threads: an unprivileged agent has to own, and remove, what lies on its disk."""
+    return level in host.shared_uid or (host.uid != 0 and work_disk is not None)
 
 
 def _linger_s(policy: LocalPolicy, host: HostState) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lattice_agent.exec.plan import Level
-from lattice_agent.exec.protections import SHARED_UID, Lack
+from lattice_agent.exec.protections import NO_GROUPS, SHARED_UID, Lack
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class HostProbe:
 
     results: Mapping[Level, ProbeResult]
     kept_groups: tuple[int, ...]
-    """Supplementary groups that scripts in cells keep, because this process is not root and cannot drop them."""
+    """Supplementary groups that scripts keep where this process cannot drop them: not at ``drops_groups``."""
     controllers: frozenset[str] = frozenset()
     """cgroup v2 controllers that limit cells."""
 
@@ -52,6 +52,11 @@ class HostProbe:
         """Levels at which a script's uid has other processes."""
         shared = (level for level, result in self.results.items() if SHARED_UID in result.features)
         return frozenset({Level.HOST, *shared})
+
+    @property
+    def drops_groups(self) -> frozenset[Level]:
+        """Levels at which scripts were seen without supplementary groups."""
+        return frozenset(level for level, result in self.results.items() if NO_GROUPS in result.verified)
 
     def features(self, level: Level) -> tuple[str, ...]:
         """What was seen at a level that has cells; nothing at HOST."""

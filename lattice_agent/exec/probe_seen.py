@@ -111,6 +111,23 @@ class Seen:
         inside = self.namespaces.get("user")
         return inside is not None and inside != self.outside.namespaces.get("user")
 
+    @property
+    def given_uid(self) -> bool:
+        """Whether the script's uid is one that was given to the agent's user: /proc/self/uid_map inside names both.
+
+        A line there is first id inside, first id of the namespace around it, and their number (user_namespaces(7)).
+        That the agent's own uid is in another line than the script's shows that the namespace around is the agent's:
+        below a second one the numbers would not be the agent's.
+        """
+        uid = self.status.get("Uid", "").split()[:1]
+        words = [line.split() for line in self.facts.all("uid_map")]
+        if not self.own_user_namespace or not uid or not all(map(_three_numbers, words)):
+            return False
+        lines = [tuple(map(int, line)) for line in words]
+        of_script = [line for line in lines if int(uid[0]) in range(line[0], line[0] + line[2])]
+        of_agent = [line for line in lines if self.outside.uid in range(line[1], line[1] + line[2])]
+        return bool(of_script and of_agent) and not set(of_script) & set(of_agent)
+
     @cached_property
     def tried(self) -> Mapping[str, str]:
         """What python3 tried: name to the name of the error, or ``done``."""
@@ -134,6 +151,10 @@ def parse_mount(line: str) -> Mount | None:
     options = dict(option.partition("=")[::2] for option in filesystem[-1].split(","))
     propagates = any(tag.startswith(("shared:", "master:")) for tag in fields[_OPTIONS + 1 :])
     return Mount(fields[_POINT], fields[3], tuple(fields[_OPTIONS].split(",")), propagates, filesystem[0], options)
+
+
+def _three_numbers(words: list[str]) -> bool:
+    return len(words) == 3 and all(word.isdecimal() for word in words)
 
 
 def parse_namespaces(links: Mapping[str, str]) -> Mapping[str, str]:

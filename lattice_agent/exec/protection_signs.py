@@ -182,9 +182,10 @@ def unprivileged_ids(seen: Seen) -> str:
 
 
 def unique_uid(seen: Seen) -> str:
-    """One of the host's that nobody else has; only root can give it."""
+    """One that nobody else has: of the host's, which root can give, or of a range of the agent's user."""
     if seen.outside.uid != 0:
-        return f"scripts have the agent's uid {seen.outside.uid}"
+        given = "" if seen.given_uid else f"scripts have the agent's uid {seen.outside.uid}"
+        return given or unprivileged_ids(seen)
     return "the uid is not one of the host's" if seen.own_user_namespace else unprivileged_ids(seen)
 
 

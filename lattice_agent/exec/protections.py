@@ -21,6 +21,8 @@ SHARED_UID, KEPT_GROUPS = "shared-host-uid", "kept-supplementary-groups"
 """Features that say what is missing."""
 SCOPING_ABI: Final = 6
 """Landlock keeps signals and abstract sockets inside from here on."""
+UNIQUE_UID: Final = "unique uid"
+AS_ROOT: Final = "run the agent as root: each cell then gets ids that nobody else has"
 NO_GROUPS: Final = "no supplementary groups"
 """The one protection that policy can do without (``allow_supplementary_groups``)."""
 OURS: Final = "the step that gives it was carried out without an error; please report this with the kernel's version"
@@ -191,11 +193,12 @@ PROTECTIONS: Final = (
     ),
     Protection("unprivileged ids", EVERYWHERE, signs.unprivileged_ids, "scripts run as root"),
     Protection(
-        "unique uid",
+        UNIQUE_UID,
         NOWHERE,
         signs.unique_uid,
         "scripts share a uid with the agent and with each other: limits on processes count them together",
-        "run the agent as root: each cell then gets ids that nobody else has",
+        f"{AS_ROOT}; or install the package uidmap and give the agent's user a range of ids, one line USER:FIRST:COUNT "
+        "in /etc/subuid and one in /etc/subgid (usermod --add-subuids 200000-265535 --add-subgids 200000-265535 USER)",
         feature="unique-uid",
         instead=SHARED_UID,
         told=EVERYWHERE,

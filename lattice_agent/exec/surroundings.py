@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from lattice_agent.exec import id_mapping
+from lattice_agent.exec.cells import SUBORDINATE_IDS
 from lattice_agent.exec.findings import Surroundings
 from lattice_agent.exec.host import find_interpreters
 from lattice_agent.exec.kernel import cgroup_place, landlock
@@ -29,6 +31,7 @@ def look_around(search_path: str, proc: Path = Path("/proc")) -> Surroundings:
         cgroup=cgroup,
         cgroup_refusal=refusal,
         swap_bytes=swap_of(_text(proc / "swaps")),
+        subordinate_ids=_subordinate_ids(),
         interpreters=find_interpreters(search_path, LocalPolicy()),
     )
 
@@ -64,6 +67,16 @@ def _cgroup() -> tuple[str, str]:
         return cgroup_place.survey()
     except OSError as error:
         return "", f"{error.filename}: {error.strerror}"
+
+
+def _subordinate_ids() -> str:
+    if os.geteuid() == 0:
+        return ""
+    try:
+        id_mapping.look(SUBORDINATE_IDS)
+    except id_mapping.NoMappingError as error:
+        return str(error)
+    return ""
 
 
 def _setting(proc: Path, name: str) -> int | None:

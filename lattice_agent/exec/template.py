@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 
-from lattice_agent.exec import blueprint
-from lattice_agent.exec.blueprint import Blueprint
+from lattice_agent.exec import blueprint, id_mapping
+from lattice_agent.exec.blueprint import FIRST_INSIDE, HOST_IDS, ID_RANGE, OWN_INSIDE, Blueprint
 from lattice_agent.exec.kernel import mounts, namespaces
 from lattice_agent.exec.step import Step
 
@@ -51,16 +52,24 @@ DIRECTORY_MODE = 0o755
 class Stage:
     """A template in the making."""
 
-    def __init__(self, plan: Blueprint, script_ids: range, *, user_namespace: bool) -> None:
+    def __init__(self, plan: Blueprint, script_ids: Sequence[int], *, ids: int, in_range: int = 0) -> None:
         self.plan = plan
         self.script_ids = script_ids
         """User and group ids that scripts of this template may have: they get a name."""
-        self.user_namespace = user_namespace
+        self.ids = ids
+        """HOST_IDS, ONE_ID or ID_RANGE."""
+        self.in_range = in_range
+        """How many subordinate ids are wanted, with ID_RANGE."""
         self.sources: dict[str, int] = {}
         """Path inside to a descriptor (O_PATH) of what will be there."""
         self.links: list[tuple[str, str]] = []
         """Path inside and its target, for /bin -> usr/bin and its kin."""
         self.files: list[tuple[str, bytes]] = []
+
+    @property
+    def user_namespace(self) -> bool:
+        """Whether the template has one: nobody here is root."""
+        return self.ids != HOST_IDS
 
 
 def open_sources(stage: Stage) -> None:
@@ -85,7 +94,7 @@ def open_sources(stage: Stage) -> None:
         stage.sources["/proc"] = _open("/proc")
 
 
-def _names_of_ids(script_ids: range) -> list[tuple[str, bytes]]:
+def _names_of_ids(script_ids: Sequence[int]) -> list[tuple[str, bytes]]:
     """passwd and group: programs ask who they are, and some end when nobody can tell them."""
     users = [f"script{uid}:x:{uid}:{uid}:script:{blueprint.WORK}:/bin/sh\n" for uid in script_ids]
     groups = [f"script{gid}:x:{gid}:\n" for gid in script_ids]
@@ -143,12 +152,33 @@ def enter_stage(_stage: Stage) -> None:
     mounts.pivot(STAGE)
 
 
+def _own_ids(stage: Stage) -> None:
+    if stage.ids == ID_RANGE:
+        id_mapping.enter_mapped_namespace(OWN_INSIDE, FIRST_INSIDE, stage.in_range)
+        return
+    outside = (os.geteuid(), os.getegid())
+    namespaces.unshare(namespaces.NEWUSER)
+    namespaces.map_single_ids((OWN_INSIDE, OWN_INSIDE), outside)
+
+
+def _describe_ids(stage: Stage) -> str:
+    more = f"; {stage.in_range} subordinate ids {FIRST_INSIDE} and up (newuidmap, newgidmap)"
+    return f"a user namespace: the agent's ids are called {OWN_INSIDE}" + (more if stage.ids == ID_RANGE else "")
+
+
 def _separate(_stage: Stage) -> None:
     namespaces.unshare(namespaces.NEWNS)
     mounts.make_private()
 
 
 TEMPLATE_STEPS = (
+    Step(
+        "user-namespace",
+        _own_ids,
+        _describe_ids,
+        "only there may an unprivileged agent make the other namespaces, and nothing in it is called 0",
+        lambda stage: stage.user_namespace,
+    ),
     Step(
         "mount-namespace",
         _separate,
@@ -177,6 +207,13 @@ TEMPLATE_STEPS = (
     Step("root-sealed", enter_stage, "the tmpfs read-only, pivot_root, the host's root unmounted", "no way back"),
 )
 """In the order of execution; once per profile."""
+MAKE_NAMESPACES = ("user-namespace", "mount-namespace")
+"""Steps after which there are the namespaces that stay of a template."""
+
+
+def steps_for(stage: Stage) -> tuple[Step, ...]:
+    """The steps of this kind of template."""
+    return tuple(step for step in TEMPLATE_STEPS if step.applies(stage))
 
 
 def _describe_sources(stage: Stage) -> str:

@@ -69,8 +69,13 @@ def test_for_root_strict_is_reached(world: World) -> None:
 def test_for_an_ordinary_user_it_says_what_is_weaker(world: World) -> None:
     report = told(world, uid=NOBODY)
     assert (report["uid"], report["highest"], report["tasks_run_at"]) == (NOBODY, "strict", "strict")
-    assert report["rows"]["unique uid"]["state"] == "degraded"
     assert report["exit_code"] == 1
+    row = report["rows"]["unique uid"]
+    assert row["state"] == "degraded"
+    assert (
+        row["seen"] == f"level strict: scripts have the agent's uid {NOBODY} (/etc/subuid: has no line for this user)"
+    )
+    assert "usermod --add-subuids" in row["fix"]
     strict = next(level for level in report["levels"] if level["level"] == "strict")
     assert {"shared-host-uid", "user-namespace"} <= set(strict["features"])
 

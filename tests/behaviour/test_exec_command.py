@@ -368,7 +368,8 @@ def in_world(world: World, uid: int, *words: str, environment: Mapping[str, str]
 
 def alike(steps: list[list[str]]) -> list[list[str]]:
     """Without what is chosen by chance: ids of a cell, the name of a directory."""
-    changes = [(r"\b[0-9]{10}\b", "ID"), (r"\S*/lattice-task-x[^\s;]*", "DIRECTORY")]
+    of_a_range = r"uid 1\d{3}, the launcher uid 1\d{3}, gid 1\d{3} of the user"
+    changes = [(r"\b[0-9]{10}\b", "ID"), (r"\S*/lattice-task-x[^\s;]*", "DIRECTORY"), (of_a_range, "IDS")]
     for pattern, word in changes:
         steps = [[name, re.sub(pattern, word, what)] for name, what in steps]
     return steps

@@ -46,8 +46,20 @@ ANSWER_S = 45
 ROOT, NOBODY = 0, 62_000 + os.getpid() % 2_000
 """An id that is nobody's, also not that of tests that run beside: the kernel counts a user's processes, whoever made
 them."""
-AGENTS = {"root": ROOT, "nobody": NOBODY}
+RANGED = 64_000 + os.getpid() % 1_500
+"""An ordinary user who has a login name, subordinate ids and supplementary groups."""
+AGENTS = {"root": ROOT, "nobody": NOBODY, "ranged": RANGED}
+SOME_GROUPS = (4, 27)
 MIB = 1 << 20
+GIVEN = range(2_000_000, 2_065_536)
+"""Subordinate ids of RANGED: above those of this host's own accounts."""
+_RANGE = f"rm -f /run/given; echo lattice-test:{GIVEN.start}:{len(GIVEN)} > /run/given"
+GIVEN_FILES = {
+    "/etc/passwd": f"(echo lattice-test:x:{RANGED}:{RANGED}::/:/bin/sh; cat /etc/passwd) > /run/given",
+    "/etc/subuid": _RANGE,
+    "/etc/subgid": _RANGE,
+}
+"""Files that every world has its own of, and how each is made."""
 OUTSIDE_LIMITS = {
     resource.RLIMIT_CPU: 20,
     resource.RLIMIT_AS: 4 << 30,
@@ -88,9 +100,10 @@ class World:
 
     def __init__(self, memory_bytes: int | None = None) -> None:
         self.memory = MemoryGroup(memory_bytes) if memory_bytes else None
+        given = [f"{script}; mount --bind /run/given {path}" for path, script in GIVEN_FILES.items()]
         mounts = [f"mount -t tmpfs -o mode=1777,size={WORLD_FILES} tmpfs {place}" for place in PLACES]
         prepare = "; ".join(
-            ["trap '' CHLD", *mounts, "ip link set lo up", NUMBERS_APART, "echo", f"exec sleep {WORLD_S}"]
+            ["trap '' CHLD", *mounts, *given, "ip link set lo up", NUMBERS_APART, "echo", f"exec sleep {WORLD_S}"]
         )
         paths = [str(REPOSITORY), sys.base_prefix, sys.prefix]
         reachable = [sys.executable, str(REPOSITORY / "tools/reachable.py"), *paths, "--"]
@@ -146,7 +159,8 @@ class World:
             for number, value in (limits or {}).items():
                 resource.setrlimit(number, (value, value))
 
-        ids = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--pdeathsig=KILL"]
+        groups = f"--groups={','.join(map(str, SOME_GROUPS))}" if uid == RANGED else "--clear-groups"
+        ids = [f"--reuid={uid}", f"--regid={uid}", groups, "--pdeathsig=KILL"]
         variables = [f"{name}={value}" for name, value in (environment or {}).items()]
         return subprocess.Popen(
             [

@@ -27,7 +27,7 @@ from tests.hostile.cell_rig import (
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 
-BOTH, ROOT_ONLY = ("root", "nobody"), ("root",)
+ALL = tuple(AGENTS)
 SOON_S = 10
 NO_CAPABILITIES = "0{16}"
 
@@ -40,7 +40,7 @@ class Sign:
     fact: str
     present: str
     absent: str
-    agents: tuple[str, ...] = BOTH
+    agents: tuple[str, ...] = ALL
 
 
 SIGNS = {
@@ -59,7 +59,10 @@ SIGNS = {
     ],
     "directory": [Sign("strict", "directory", "own", "/"), Sign("strict", "umask", "0o77", "0o22")],
     "landlock": [Sign(level, "write to a device", "EACCES", "works") for level in ("strict", "landlock")],
-    "groups": [Sign("strict", "Groups", "", "4 27", ROOT_ONLY)],
+    "groups": [
+        Sign("strict", "Groups", "", "4 27", ("root",)),
+        Sign("strict", "Groups", "", "65534 65534", ("ranged",)),  # the same, as its user namespace calls them
+    ],
     "bounding-set": [Sign("strict", "CapBnd", NO_CAPABILITIES, f"(?!{NO_CAPABILITIES}).*")],
     "securebits": [Sign("strict", "securebits", "235", "0")],
     "seccomp": [Sign(level, "Seccomp", "2", "0") for level in ("strict", "landlock")],
@@ -68,7 +71,7 @@ SIGNS = {
 
 NO_CELL = {
     **dict.fromkeys(("sources", "root", "root-files", "root-binds", "root-sealed", "proc", "work-tmpfs"), "strict"),
-    **dict.fromkeys(("template", "ids", "held-namespace"), "strict"),
+    **dict.fromkeys(("user-namespace", "template", "ids", "held-namespace"), "strict"),
     **dict.fromkeys(("work-disk", "work-disk-mount"), "strict on disk"),
     **dict.fromkeys(("work-directory", "channels", "no-new-privs", "descriptors"), "strict landlock"),
     "identity": "strict landlock",  # an interpreter is executed, but the script belongs to somebody else
@@ -78,8 +81,10 @@ NO_CELL = {
 FROM_OUTSIDE = {"mount-namespace", "namespaces", "reaper-domain", "keyring", "capabilities", "end-with-spawner"}
 """Steps with a test of their own below."""
 
-NOT_TAKEN = {"nobody": {"template", "groups", "identity"}, "root": {"ids"}}
+NOT_TAKEN = {"nobody": {"template", "groups", "identity"}, "root": {"user-namespace", "ids"}, "ranged": {"ids"}}
 """Steps that an agent of this kind never takes."""
+NOT_TAKEN_AT = {("ranged", "landlock"): {"identity"}}
+"""Nor at this level."""
 
 
 def test_every_step_has_an_entry_in_one_table() -> None:
@@ -139,7 +144,8 @@ def test_without_it_no_script_runs(step: str, who: str, complete: Agent) -> None
         for level in levels:
             assert run_something(complete, level).stdout == "I ran\n"
             seen = run_something(agent, level)
-            assert (seen.stdout == "I ran\n") == (step in NOT_TAKEN[who]), seen
+            not_taken = NOT_TAKEN[who] | NOT_TAKEN_AT.get((who, level), set())
+            assert (seen.stdout == "I ran\n") == (step in not_taken), seen
 
 
 # --- those that show from outside, or to more than one script ---
@@ -205,12 +211,12 @@ def test_the_agents_keys_stay_with_it(step: str, who: str) -> None:
 
 @pytest.mark.parametrize("step", ["", "capabilities"])
 def test_capabilities_are_given_up(step: str, who: str) -> None:
-    """Root has then no way to take the steps that follow; an ordinary user's launcher keeps those of its namespace."""
+    """Where ids are given there is then no way to take the steps that follow; another launcher keeps what it has."""
     with an_agent(who, without=(step,)) as agent:
         seen = agent.run("protections.py")
     if not step:
         assert {seen.results[name] for name in ("CapEff", "CapPrm", "CapInh", "CapAmb", "CapBnd")} == {"0" * 16}
-    elif who == "root":
+    elif who != "nobody":
         assert seen.stdout == ""
     else:
         assert seen.results["CapBnd"] != "0" * 16

@@ -9,7 +9,7 @@ import struct
 import tempfile
 import time
 import traceback
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -216,8 +216,11 @@ def settled(look: Callable[[], object]) -> None:
 # --- forked spawners: with patched steps, or another uid ---
 
 
-def fork_spawner_as(uid: int) -> SpawnerProcess:
-    """A spawner without an exec, that has what the test has patched; of another user unless that is 0."""
+def fork_spawner_as(uid: int, groups: Sequence[int] = (), before: Callable[[], None] | None = None) -> SpawnerProcess:
+    """A spawner without an exec, that has what the test has patched; of another user unless that is 0.
+
+    ``before``: called in it while it is root.
+    """
     ours, theirs = seqpacket.pair()
     pid = os.fork()
     if pid == 0:
@@ -226,8 +229,10 @@ def fork_spawner_as(uid: int) -> SpawnerProcess:
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 0)
             os.dup2(null, 1)
+            if before is not None:
+                before()
             if uid:
-                os.setgroups([])
+                os.setgroups(list(groups))
                 os.setresgid(uid, uid, uid)
                 os.setresuid(uid, uid, uid)
                 prctl.set_dumpable(1)

@@ -32,7 +32,7 @@ SOME_GROUPS = [4, 27]
 async def probe(step: str) -> HostProbe:
     with trio.fail_after(PROBE_S):
         async with open_runner(start_spawner_without([step])) as runner:
-            return await probe_host(runner, thorough=step in ("", *NEED_CALLS))
+            return await probe_host(runner, thorough=step in ("", *NEED_CALLS), allow_groups=os.geteuid() != 0)
 
 
 def tell(step: str, seen: HostProbe) -> dict[str, Any]:

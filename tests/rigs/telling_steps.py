@@ -29,6 +29,8 @@ from lattice_agent.exec.step import Step
 
 def telling(step, told, last):
     def run(values):
+        if any(name == step.name for name, _ in told):
+            told.clear()  # these were of another cell
         told.append([step.name, step.describe(values)])
         text = json.dumps(told).encode() + bytes([10])
         if step is last and hasattr(values, "recipe"):

@@ -63,6 +63,26 @@ def test_what_is_not_fine_has_a_consequence_and_a_fix(row: Finding) -> None:
     assert row.state is State.OK or (row.consequence and row.fix)
 
 
+WHY = "/etc/subuid: has no line for this user"
+
+
+@pytest.mark.parametrize("why", [WHY, ""])
+def test_a_shared_uid_is_told_with_the_reason_and_how_to_give_a_range(why: str) -> None:
+    probe = host(lacking(Level.STRICT, "unique uid", required=False))
+    _code, rows = told(probe, replace(USER, subordinate_ids=why))
+    row = rows["unique uid"]
+    assert row.state is State.DEGRADED
+    assert row.seen == f"level strict: something else ({why or 'there is a range of ids, and it could not be used'})"
+    assert all(word in row.fix for word in ("uidmap", "/etc/subuid", "/etc/subgid", "usermod"))
+
+
+def test_at_level_landlock_a_range_does_not_help() -> None:
+    probe = host(lacking(Level.LANDLOCK, "unique uid", required=False))
+    row = told(probe, replace(USER, subordinate_ids=WHY))[1]["unique uid"]
+    assert row.seen == "level landlock: something else"
+    assert "subuid" not in row.fix
+
+
 # --- severity ---
 
 
@@ -96,11 +116,11 @@ def test_a_weaker_level_that_is_not_reached_matters_less(level: Level, state: St
 
 
 def test_a_protection_that_a_reached_level_lacks_degrades_it() -> None:
-    code, rows = told(host(lacking(Level.STRICT, "unique uid", required=False)), USER)
+    code, rows = told(host(lacking(Level.STRICT, "private file locks", required=False)), USER)
     assert code == 1
-    assert rows["unique uid"].state is State.DEGRADED
-    assert rows["unique uid"].seen == "level strict: something else"
-    assert "as root" in rows["unique uid"].fix
+    assert rows["private file locks"].state is State.DEGRADED
+    assert rows["private file locks"].seen == "level strict: something else"
+    assert "overlay" in rows["private file locks"].fix
 
 
 def test_a_protection_that_a_level_needs_is_named_with_its_fix() -> None:

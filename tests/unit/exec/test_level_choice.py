@@ -215,6 +215,22 @@ def test_groups_that_cannot_be_dropped_are_refused_unless_the_owner_allows_them(
         assert "allow_supplementary_groups = true" in choice.reason
 
 
+@pytest.mark.parametrize(
+    ("policy", "asked", "expected"),
+    [
+        (LocalPolicy(), None, S),
+        (LocalPolicy(levels={L: LevelRule(allowed=True)}), L, RefusalKind.LEVEL),
+        (LocalPolicy(levels={L: LevelRule(allowed=True)}, allow_supplementary_groups=True), L, L),
+        (LocalPolicy(min_level=L), None, S),
+    ],
+)
+def test_levels_whose_cells_have_no_groups_need_no_permission(
+    policy: LocalPolicy, asked: Level | None, expected: object
+) -> None:
+    host = dataclasses.replace(reaching(USER, ALL), kept_groups=(4, 27), drops_groups=frozenset({S, N}))
+    assert told(choose_level(asked, None, policy, host)) == expected
+
+
 def test_a_refusal_names_what_is_reached_what_is_demanded_and_what_to_do() -> None:
     refused = default_level(LocalPolicy(min_level=N), reaching(USER, NO_NAMESPACES))
     assert isinstance(refused, Refusal)

@@ -183,6 +183,12 @@ def test_processes_are_counted_from_nothing_where_the_uid_is_the_cells_own() -> 
     assert planned(policy=LocalPolicy(), **CELLS, shared_uid=shared).limits.processes == 74
 
 
+@pytest.mark.parametrize(("uid", "expected"), [(0, 64), (1000, 74)])
+def test_a_script_without_root_whose_files_are_on_disk_has_the_agents_uid(uid: int, expected: int) -> None:
+    on_disk = LocalPolicy(levels={Level.STRICT: LevelRule(work_disk="/srv/work")})
+    assert planned(policy=on_disk, **CELLS, uid=uid).limits.processes == expected
+
+
 def test_address_space_is_8_gib_but_for_node_which_could_not_fetch_with_it() -> None:
     assert planned().limits.address_bytes == 8 << 30
     assert planned(asked(interpreter="node")).limits.address_bytes is None

@@ -192,6 +192,40 @@ def test_each_absence_is_told(name: str, change: dict[str, object]) -> None:
     assert name in {lack.protection.name for lack in judge(seen(**change)).lacks}
 
 
+OF_A_USER = replace(OUTSIDE, uid=62_000, namespaces={**OUTSIDE.namespaces, "user": "107"})
+RANGE_MAP = ("      1000      62000          1", "      1001    2007424        128")
+
+
+@pytest.mark.parametrize(
+    ("uid", "uid_map", "outside", "unique"),
+    [
+        (1001, RANGE_MAP, OF_A_USER, True),
+        (1128, RANGE_MAP, OF_A_USER, True),
+        (1000, RANGE_MAP, OF_A_USER, False),  # on disk
+        (1129, RANGE_MAP, OF_A_USER, False),
+        (1000, ("1000 62000 1",), OF_A_USER, False),  # one id
+        (1000, ("1000 1000 1",), OF_A_USER, False),  # of a namespace below another
+        (1000, ("1000 1000 1",), replace(OF_A_USER, uid=1000), False),
+        (1001, ("1000 1000 1", "1001 1001 128"), OF_A_USER, False),  # below another one: of what, is not known
+        (1001, ("0 0 4294967295",), OF_A_USER, False),
+        (1001, RANGE_MAP, OUTSIDE, False),  # the user namespace is the host's
+        (1001, RANGE_MAP, replace(OF_A_USER, uid=62_001), False),
+        (1001, (*RANGE_MAP, "what"), OF_A_USER, False),
+        (1001, (), OF_A_USER, False),
+        (0, ("1000 62000 1", "0 2007424 128"), OF_A_USER, False),
+    ],
+)
+def test_a_uid_of_a_range_is_told_from_the_agents_own(
+    uid: int, uid_map: tuple[str, ...], outside: Outside, unique: bool
+) -> None:
+    user = replace(outside, uid=62_000) if outside is OUTSIDE else outside
+    lines = {**LINES, "uid_map": list(uid_map)}
+    lines["status"] = [f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}", *LINES["status"][1:]]
+    verdict = judge(seen(outside=user, facts=Facts(lines)))
+    assert ("unique-uid" in verdict.features) == unique
+    assert ("shared-host-uid" in verdict.features) != unique
+
+
 @pytest.mark.parametrize("kind", ["pid", "mnt", "net", "ipc", "uts", "cgroup"])
 def test_a_namespace_of_the_host_is_told(kind: str) -> None:
     inside = NAMESPACES.split()
@@ -351,14 +385,16 @@ def test_groups_that_scripts_would_keep_are_for_the_caller_to_allow() -> None:
             sorted(found[False].reached),
             sorted(found[True].reached),
             found[True].kept_groups,
+            sorted(found[True].drops_groups),
             found[False].results[Level.STRICT].because,
             found[True].features(Level.STRICT),
         ]
 
-    refused, allowed, kept, because, features = as_user(NOBODY, [4, 27], tell)  # type: ignore[misc]
+    refused, allowed, kept, dropped, because, features = as_user(NOBODY, [4, 27], tell)  # type: ignore[misc]
     assert refused == ["host"]
     assert allowed == sorted(Level)
     assert kept == [4, 27]
+    assert dropped == []
     assert because == "no supplementary groups: scripts keep the supplementary groups 4, 27"
     assert "kept-supplementary-groups" in features
 

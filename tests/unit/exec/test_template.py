@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lattice_agent.exec import template
-from lattice_agent.exec.blueprint import NETWORK, STRICT, Blueprint
-from lattice_agent.exec.kernel import namespaces, privileges
+from lattice_agent.exec.blueprint import HOST_IDS, NETWORK, ONE_ID, STRICT, Blueprint
+from lattice_agent.exec.kernel import privileges
 from lattice_agent.exec.step import carry_out
 from tests.rigs.cells import NOBODY, a_place, apart
 
@@ -30,10 +30,8 @@ def collected(
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
             privileges.libc.call("prctl", 4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: /proc/self belongs to it again
-            namespaces.unshare(namespaces.NEWUSER)
-            namespaces.map_single_ids((1000, 1000), (NOBODY, NOBODY))
-        stage = template.Stage(plan or Blueprint(STRICT, read_only=read_only), IDS, user_namespace=user)
-        carry_out(template.TEMPLATE_STEPS, stage)
+        stage = template.Stage(plan or Blueprint(STRICT, read_only=read_only), IDS, ids=ONE_ID if user else HOST_IDS)
+        carry_out(template.steps_for(stage), stage)
         return json.dumps(look())
 
     return json.loads(apart(story))
@@ -188,8 +186,8 @@ def test_a_host_with_too_much_to_copy_gets_no_template(monkeypatch: pytest.Monke
 
 def test_its_steps_are_described_with_the_values_that_run() -> None:
     plan = Blueprint(STRICT, read_only=(b"/opt/tools",), writable=(b"/srv/data",))
-    stage = template.Stage(plan, IDS, user_namespace=False)
-    words = {step.name: step.describe(stage) for step in template.TEMPLATE_STEPS}
+    stage = template.Stage(plan, IDS, ids=HOST_IDS)
+    words = {step.name: step.describe(stage) for step in template.steps_for(stage)}
     assert next(iter(words)) == "mount-namespace"
     assert "/opt/tools" in words["sources"]
     assert words["sources"].endswith("writable /srv/data")
