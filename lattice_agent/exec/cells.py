@@ -24,7 +24,8 @@ from collections.abc import Callable
 from lattice_agent.exec import cell, filter_source
 from lattice_agent.exec.blueprint import CELL_IDS, Blueprint, Build, Identity
 from lattice_agent.exec.kernel import cgroup, libc, seqpacket
-from lattice_agent.exec.memory_watch import HOT_INTERVAL_MS, INTERVAL_MS, Place
+from lattice_agent.exec.memory_watch import INTERVAL_MS, SHORTEST_MS, Place, pause_ms
+from lattice_agent.exec.priority import Attention
 from lattice_agent.exec.requests import (
     CellFailed,
     CellGone,
@@ -116,6 +117,7 @@ class Cells:
         chosen = int.from_bytes(os.urandom(4), "big") % (len(CELL_IDS) // IDS_OF_ONE)
         self._first_id = CELL_IDS[chosen * IDS_OF_ONE]
         self._root = os.geteuid() == 0
+        self._processors = len(os.sched_getaffinity(0))
         self._groups_left = bool(set(os.getgroups()) - {os.getegid()})
         self._filters = filter_source.Filters()
         self._groups: cgroup.Groups | None = None
@@ -125,6 +127,8 @@ class Cells:
         self._familiar = familiar_files()
         self._watched_ns = 0
         self._interval_ms = INTERVAL_MS
+        self._attention = Attention()
+        self._looks_are_short = True
         self._gone_plans: dict[int, Blueprint] = {}
         self._helpers: set[int] = set()
         """Children that make a template or a filter, or bring a cell through a user namespace."""
@@ -152,18 +156,23 @@ class Cells:
         now = time.monotonic_ns()
         if now - self._watched_ns < self._interval_ms * 1_000_000:
             return
-        self._watched_ns = now
         self._interval_ms = INTERVAL_MS
+        watching = any(entry.memory_limit for entry in self._cells.values())
+        self._attention.demand(wanted=watching and self._looks_are_short)
         for entry in list(self._cells.values()):
             self._build_successor(entry)
             if entry.state == IN_USE and entry.memory_limit and entry.place is not None:
                 used, too_much = entry.place.over(entry.memory_limit)
                 entry.memory_peak = max(entry.memory_peak, used)
-                if used > entry.memory_limit // 2:
-                    self._interval_ms = HOT_INTERVAL_MS
+                self._interval_ms = min(self._interval_ms, pause_ms(entry.place.room, self._processors))
                 if too_much:
                     entry.memory_hit = True
                     self._kill(entry)
+        # Looks begin at the interval, but leave a pause between them; and where they take most of the time, the spawner
+        # does not go before others.
+        ended = time.monotonic_ns()
+        self._watched_ns = max(now, ended - (self._interval_ms - SHORTEST_MS) * 1_000_000)
+        self._looks_are_short = (ended - now) / 1e6 <= max(SHORTEST_MS, self._interval_ms / 2)
 
     def ended(self, pid: int) -> bool:
         """A child was reaped; whether it was one of this table's."""
