@@ -267,8 +267,8 @@ FCNTL_BUT_PIPE_SIZE = (block(1, 0, 1024), block(1, 1024, 4), block(1, 1028, 2), 
 
 MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25
 MADVISE_BUT_HUGE_PAGES = (
-    block(1, 0, 8), block(1, 8, 4), block(1, 12, 2), block(1, 15, 1), block(1, 16, 8), block(1, 24, 1),
-    block(1, 26, 2), block(1, 28, 4), block(1, 32, 32), block(1, 64, 64),
+    block(2, 0, 8), block(2, 8, 4), block(2, 12, 2), block(2, 15, 1), block(2, 16, 8), block(2, 24, 1),
+    block(2, 26, 2), block(2, 28, 4), block(2, 32, 32), block(2, 64, 64),
 )  # fmt: skip
 """Advice of madvise(2) from 0 to 127 but these two: with pages of 2 MiB the number of page faults would not tell the
 watcher how much memory may have come (memory_watch.faulted_most)."""
