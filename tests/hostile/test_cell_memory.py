@@ -106,13 +106,3 @@ def test_memory_has_a_limit(hog: Hog, level: str, agent: Agent) -> None:
 def how(kind: str, stderr: str) -> str:
     """How it ended: by a refusal, if it says so."""
     return "EPERM" if kind == "exited" and ("Errno 1]" in stderr or "Errno 13]" in stderr) else kind
-
-
-def test_memory_that_many_processes_share_is_counted_once(agent: Agent) -> None:
-    """The other side of it: a program that forks after loading its data is no hog."""
-    script = (
-        "import os, time\nheld = b'x' * (100 << 20)\n"
-        "for _ in range(20):\n    if os.fork() == 0:\n        time.sleep(0.3)\n        os._exit(0)\ntime.sleep(0.2)\n"
-    )
-    seen = agent.run("python3", text=script, memory_bytes=LIMIT)
-    assert (seen.kind, seen.exit_code) == ("exited", 0), seen
