@@ -39,6 +39,7 @@ from lattice_agent.exec.step import StepError, carry_out
 REASON_MOST = 512
 FREE_FD = 16
 """From here on descriptors have no fixed meaning."""
+MAKER = "lattice-maker"
 RECIPE_FD = 3
 """Where native/maker.c finds its socket."""
 HANDED_OVER = 5
@@ -59,8 +60,11 @@ class Order:
         self.recipe = build.recipe
         self._bytes = _write_down(build, grouped=grouped)
 
-    def start(self, passed: list[int]) -> tuple[socket.socket, int]:
+    def start(self, passed: list[int], *, at_once: bool = False) -> tuple[socket.socket, int]:
         """Begin to make a cell: a socket that will tell, process id of the helper.
+
+        posix_spawn(3) waits until its child is executed, which is soon unless the processors are full of others.
+        ``at_once``: do not wait; that costs a copy of this process.
 
         ``passed``: descriptors of native/cell, the template's mount namespace and user namespace, and the cgroup, as
         far as there are any. Raises OSError if not even a process can be made.
@@ -69,14 +73,29 @@ class Order:
         ours, theirs = seqpacket.pair()
         try:
             ours.sendmsg([self._bytes], seqpacket.rights(passed))
+            program = f"/proc/self/fd/{passed[0]}"
+            if at_once:
+                return ours, _fork_and_execute(program, theirs.fileno())
             in_place = (os.POSIX_SPAWN_DUP2, theirs.fileno(), RECIPE_FD)
-            pid = os.posix_spawn(f"/proc/self/fd/{passed[0]}", ["lattice-maker"], {}, file_actions=[in_place])
+            pid = os.posix_spawn(program, [MAKER], {}, file_actions=[in_place])
         except OSError:
             ours.close()
             raise
         finally:
             theirs.close()
         return ours, pid
+
+
+def _fork_and_execute(program: str, channel: int) -> int:
+    pid, pidfd = namespaces.clone(0)
+    if pid:
+        os.close(pidfd)
+        return pid
+    try:
+        os.dup2(channel, RECIPE_FD)
+        os.execve(program, [MAKER], {})  # noqa: S606 - an exec without a shell is the point
+    finally:
+        os._exit(1)
 
 
 def _write_down(build: Build, *, grouped: bool) -> bytes:

@@ -34,7 +34,8 @@ from lattice_agent.exec.blueprint import (
     Identity,
 )
 from lattice_agent.exec.kernel import cgroup, libc, seqpacket
-from lattice_agent.exec.memory_watch import HOT_INTERVAL_MS, INTERVAL_MS, Place
+from lattice_agent.exec.memory_watch import INTERVAL_MS, SHORTEST_MS, Place, pause_ms
+from lattice_agent.exec.priority import Attention
 from lattice_agent.exec.requests import (
     CellFailed,
     CellGone,
@@ -89,6 +90,8 @@ class Cell:
         self.socket: socket.socket | None = None
         self.handed: list[int] = []
         """The agent's descriptors until it has them."""
+        self.kept: list[int] = []
+        """Ours, until there is a place."""
         self.place: Place | None = None
         self.held = -1
         """Its mount namespace."""
@@ -119,8 +122,8 @@ class Cell:
         if self.socket is not None:
             self.socket.close()
             self.socket = None
-        seqpacket.close_all(self.handed)
-        self.handed = []
+        seqpacket.close_all(self.handed + self.kept)
+        self.handed, self.kept = [], []
         if self.place is not None:
             self.place.close()
         for fd in (self.pidfd, self.held):
@@ -144,6 +147,7 @@ class Cells:
         self._range_seen = False
         """There was a template with a range. None is made without one then: the agent has seen, and may have told and
         decided by it, that ids are unique and no groups are kept."""
+        self._processors = len(os.sched_getaffinity(0))
         self._groups_left = bool(set(os.getgroups()) - {os.getegid()})
         self._filters = filter_source.Filters()
         self._groups: cgroup.Groups | None = None
@@ -154,6 +158,8 @@ class Cells:
         self._familiar = familiar_files()
         self._watched_ns = 0
         self._interval_ms = INTERVAL_MS
+        self._attention = Attention()
+        self._looks_are_short = True
         self._gone_plans: dict[int, Blueprint] = {}
         self._helpers: set[int] = set()
         """Children that make a template or a filter, or bring a cell through a user namespace."""
@@ -186,18 +192,23 @@ class Cells:
         now = time.monotonic_ns()
         if now - self._watched_ns < self._interval_ms * 1_000_000:
             return
-        self._watched_ns = now
         self._interval_ms = INTERVAL_MS
+        watching = any(entry.memory_limit for entry in self._cells.values())
+        self._attention.demand(wanted=watching and self._looks_are_short)
         for entry in list(self._cells.values()):
             self._build_successor(entry)
             if entry.state == IN_USE and entry.memory_limit and entry.place is not None:
                 used, too_much = entry.place.over(entry.memory_limit)
                 entry.memory_peak = max(entry.memory_peak, used)
-                if used > entry.memory_limit // 2:
-                    self._interval_ms = HOT_INTERVAL_MS
+                self._interval_ms = min(self._interval_ms, pause_ms(entry.place.room, self._processors))
                 if too_much:
                     entry.memory_hit = True
                     self._kill(entry)
+        # Looks begin at the interval, but leave a pause between them; and where they take most of the time, the spawner
+        # does not go before others.
+        ended = time.monotonic_ns()
+        self._watched_ns = max(now, ended - (self._interval_ms - SHORTEST_MS) * 1_000_000)
+        self._looks_are_short = (ended - now) / 1e6 <= max(SHORTEST_MS, self._interval_ms / 2)
 
     def ended(self, pid: int) -> bool:
         """A child was reaped; whether it was one of this table's."""
@@ -353,7 +364,8 @@ class Cells:
             entry.group = self._groups.create(str(entry.number))
         group = entry.group.fd if entry.group else -1
         namespaces = (template.mount_namespace, template.user_namespace) if template else ()
-        entry.socket, helper = order.start([fd for fd in (self._program, *namespaces, group) if fd >= 0])
+        passed = [fd for fd in (self._program, *namespaces, group) if fd >= 0]
+        entry.socket, helper = order.start(passed, at_once=self._attention.raised)
         self._helpers.add(helper)
         self._poll.register(entry.socket, select.POLLIN)
 
@@ -486,8 +498,7 @@ class Cells:
             if entry.reaped():
                 self.ended(entry.pid)  # it was reaped before anybody knew whose it was
         elif data[:1] == cell.FINISHED:
-            entry.handed, rest = passed[: cell.HANDED_OVER], passed[cell.HANDED_OVER :]
-            entry.place = self._place(entry, rest)
+            entry.handed, entry.kept = passed[: cell.HANDED_OVER], passed[cell.HANDED_OVER :]
         else:
             seqpacket.close_all(passed)
             self._made(entry, entry.order.recipe.failure(data) if data and entry.order is not None else "")
@@ -504,6 +515,7 @@ class Cells:
         if failure or not entry.handed:
             self._failed(entry, failure or "its maker died")
             return
+        entry.place = self._place(entry)  # only now: its helper's word of who it is may come last but for the end
         if len(entry.handed) != cell.HANDED_OVER or entry.place is None:
             self._failed(entry, "its maker did not hand over everything")  # what is missing could not be watched
             return
@@ -523,12 +535,13 @@ class Cells:
         if entry.socket is not None:
             self._made(entry, "its maker died")
 
-    def _place(self, entry: Cell, descriptors: list[int]) -> Place | None:
+    def _place(self, entry: Cell) -> Place | None:
         """Where to look at a cell; None: a descriptor is missing or there is one too many."""
-        if entry.plan.namespaces and len(descriptors) == KEPT:
-            tmpfs, proc, entry.held = descriptors
+        kept, entry.kept = entry.kept, []
+        if entry.plan.namespaces and len(kept) == KEPT:
+            tmpfs, proc, entry.held = kept
             return Place(entry.pid, proc, tmpfs, own_network=not entry.plan.network)
-        seqpacket.close_all(descriptors)
+        seqpacket.close_all(kept)
         return None if entry.plan.namespaces else Place(entry.pid, -1, -1, own_network=False)
 
     # --- the end ---

@@ -90,7 +90,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "rseq", "membarrier",
     ),
     "memory": (
-        "brk", "munmap", "mremap", "mprotect", "msync", "madvise", "mincore", "mlock", "mlock2", "munlock", "mlockall",
+        "brk", "munmap", "mremap", "mprotect", "msync", "mincore", "mlock", "mlock2", "munlock", "mlockall",
         "munlockall", "pkey_alloc", "pkey_free", "pkey_mprotect", "mseal", "map_shadow_stack", "get_mempolicy",
     ),
     "signals": (
@@ -119,8 +119,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "sched_yield", "sched_getparam", "sched_getscheduler", "sched_getattr", "sched_getaffinity",
         "sched_get_priority_max", "sched_get_priority_min", "sched_rr_get_interval", "getpriority", "ioprio_get",
     ),
-    # A script may narrow itself further; neither can give anything back.
-    "confinement": ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"),
+    # native/cell enters the launcher's domain by it; without a ruleset of its own a script can do nothing with it.
+    "confinement": ("landlock_restrict_self",),
 }  # fmt: skip
 """Allowed in every variant, whatever the arguments."""
 
@@ -132,6 +132,9 @@ SYSTEM_V = (
 (32,000 queues of 16 KiB, 32,000 semaphore sets of up to 2 MiB, segments) that no process shows as its."""
 MESSAGE_QUEUES = ("mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr")
 """Only where an ipc namespace ends them; RLIMIT_MSGQUEUE bounds them."""
+LANDLOCK_RULES = ("landlock_create_ruleset", "landlock_add_rule")
+"""Whole only where a memory controller counts them: a rule is a node of the kernel's, and there is no bound on their
+number but that of files. A script that cannot narrow itself further is none the worse for it."""
 CHANGES_TO_A_PROCESS = (
     "sched_setparam", "sched_setscheduler", "sched_setattr", "sched_setaffinity", "setpriority", "ioprio_set",
     "prlimit64",
@@ -151,6 +154,8 @@ NEW_NAMESPACES = 0x7E02_0000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. (NEWTIME exists only for clone3 and unshare.)"""
 CLONE_PARENT = 0x8000
 """A child beside the caller: the main process of a cell would make children of whoever supervises it."""
+NEVER_CLONED = NEW_NAMESPACES | CLONE_PARENT
+CLONE_VM, CLONE_VFORK, CLONE_THREAD = 0x100, 0x4000, 0x1_0000
 
 LINUX, LINUX32, NO_RANDOM_ADDRESSES, QUERY = 0x0, 0x8, 0x4_0000, 0xFFFF_FFFF
 """Personalities that weaken nobody else (personality(2)); READ_IMPLIES_EXEC and old bug compatibility are left out."""
@@ -206,7 +211,7 @@ IOCTLS = {
 systems), while what programs without devices ask for has long been the same."""
 
 CONDITIONS: dict[str, tuple[Conditions, ...]] = {
-    "clone": (((0, NEW_NAMESPACES | CLONE_PARENT, 0),),),
+    "clone": (((0, NEVER_CLONED, 0),),),
     "ioctl": one_of(1, tuple(IOCTLS.values())),
     "prctl": one_of(0, tuple(PRCTL_OPTIONS.values())),
     "personality": one_of(0, (LINUX, LINUX32, NO_RANDOM_ADDRESSES, QUERY)),
@@ -260,7 +265,26 @@ def block(argument: int, first: int, size: int) -> Conditions:
 FCNTL_BUT_PIPE_SIZE = (block(1, 0, 1024), block(1, 1024, 4), block(1, 1028, 2), block(1, 1030, 1), block(1, 1032, 8))
 """Every command of fcntl(2) but 1031, F_SETPIPE_SZ."""
 
+MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25
+MADVISE_BUT_HUGE_PAGES = (
+    block(2, 0, 8), block(2, 8, 4), block(2, 12, 2), block(2, 15, 1), block(2, 16, 8), block(2, 24, 1),
+    block(2, 26, 2), block(2, 28, 4), block(2, 32, 32), block(2, 64, 64),
+)  # fmt: skip
+"""Advice of madvise(2) from 0 to 127 but these two: with pages of 2 MiB the number of page faults would not tell the
+watcher how much memory may have come (memory_watch.faulted_most)."""
+
 UNDER_MEMORY_WATCH: dict[str, tuple[Conditions, ...]] = {
+    # Processes that share their memory would hand it on faster than they can be listed, and its pages do not tell that
+    # there are two. Threads end together; after vfork(2), which posix_spawn(3) uses as well, the parent waits.
+    "clone": (
+        ((0, NEVER_CLONED | CLONE_VM, 0),),
+        ((0, NEVER_CLONED | CLONE_VM | CLONE_THREAD, CLONE_VM | CLONE_THREAD),),
+        ((0, NEVER_CLONED | CLONE_VM | CLONE_VFORK, CLONE_VM | CLONE_VFORK),),
+    ),
+    "madvise": MADVISE_BUT_HUGE_PAGES,
+    # Rulesets without rules do no harm, and the probe makes some. Who asks for the version first, as programs do (the
+    # flags are not 0 then), is told that there is no Landlock.
+    "landlock_create_ruleset": (((2, INT, 0),),),
     # Shared anonymous memory stays when its pages are dropped from every process (madvise(2)); memory of the huge page
     # pool is in nobody's resident size.
     "mmap": (((3, MAP_HUGETLB | MAP_SHARED, 0),), ((3, MAP_HUGETLB | MAP_ANONYMOUS, 0),)),
@@ -271,7 +295,8 @@ UNDER_MEMORY_WATCH: dict[str, tuple[Conditions, ...]] = {
     ),
 }
 UNDER_MEMORY_CONTROLLER = {
-    **dict.fromkeys(("mmap", "fcntl", "setsockopt", "memfd_create", "inotify_init", "inotify_init1"), ANY)
+    **dict.fromkeys(("mmap", "madvise", "fcntl", "setsockopt", "memfd_create", "inotify_init", "inotify_init1"), ANY),
+    **dict.fromkeys(LANDLOCK_RULES, ANY),
 }
 """inotify: the events that nobody reads are up to 8 MiB for each instance, in nobody's size either."""
 

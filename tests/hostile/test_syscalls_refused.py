@@ -187,6 +187,11 @@ def clones() -> Iterable[Attack]:
     yield Attack("clone beside the parent", "clone", new_sibling)
 
 
+def new_child_of_our_memory(flags: int) -> None:
+    """Both would go on in this code, so it ends with EINVAL if it is let through: CLONE_PIDFD, CLONE_PARENT_SETTID."""
+    call("clone", flags | syscalls.CLONE_VM | 0x1000 | 0x10_0000, 0, 0, 0, 0)
+
+
 def type_into_a_terminal(request: int) -> None:
     """TIOCSTI on a pseudo terminal of our own; what was typed must arrive."""
     _leader, follower = pty.openpty()
@@ -287,6 +292,16 @@ def mapping(flags: int) -> None:
     call("mmap", 0, 2 << 20, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
 
 
+def advised(advice: int) -> None:
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    with mmap.mmap(-1, 4 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        held = ctypes.c_char.from_buffer(memory)
+        try:
+            call("madvise", -(-ctypes.addressof(held) // (2 << 20)) * (2 << 20), 2 << 20, advice)
+        finally:
+            del held
+
+
 def pipe_size(command: int) -> None:
     call("fcntl", os.pipe()[1], command, 1 << 20)
 
@@ -298,6 +313,14 @@ def socket_option(level: int, option: int) -> None:
 
 def hidden_memory() -> Iterable[Attack]:
     shared, anonymous, huge = mmap.MAP_SHARED, mmap.MAP_ANONYMOUS, syscalls.MAP_HUGETLB
+    for flags in (0, signal.SIGCHLD, HIGH):
+        yield Attack(f"clone with shared memory, {flags:#x}", "clone", partial(new_child_of_our_memory, flags), WATCHED)
+    for name, advice in (("huge pages", mmap.MADV_HUGEPAGE), ("huge pages at once", syscalls.MADV_COLLAPSE)):
+        yield Attack(f"madvise: {name}", "madvise", partial(advised, advice), WATCHED)
+        yield Attack(f"madvise: {name}, high bits", "madvise", partial(advised, HIGH | advice), WATCHED)
+    version = partial(call, "landlock_create_ruleset", None, 0, 1)
+    yield Attack("landlock version", "landlock_create_ruleset", version, WATCHED)
+    yield Attack("landlock rule", "landlock_add_rule", partial(call, "landlock_add_rule", -1, 1, None, 0), WATCHED)
     yield Attack("memfd", "memfd_create", partial(call, "memfd_create", b"x", 0), WATCHED)
     yield Attack("unread inotify events", "inotify_init1", partial(call, "inotify_init1", 0), WATCHED)
     for name, flags in {
@@ -387,6 +410,7 @@ def test_these_attacks_work_and_do_not_only_fail_otherwise() -> None:
         "socket netlink, high bits", "socket packet", "socket vsock", "socket raw", "socket raw, high bits",
         "no inet: socket inet", "mknod character device", "mknod device, high bits", "seccomp listener", "memfd",
         "mmap anonymous: shared", "mmap anonymous: shared, high bits", "pipe size", "pipe size, high bits",
+        "madvise: huge pages", "madvise: huge pages, high bits", "landlock version",
         "socket buffers 7", "socket buffers, high bits", "prlimit64 of the parent",
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lattice_agent.exec.cell_ends import CellEnds
 from lattice_agent.exec.cells import CELLS_MOST, TEMPLATES_MOST
 from lattice_agent.exec.kernel import libc, seqpacket
 from lattice_agent.exec.launch import start_spawner
+from lattice_agent.exec.priority import Attention
 from lattice_agent.exec.requests import (
     CellFailed,
     CellGone,
@@ -365,6 +367,27 @@ def test_a_work_directory_can_be_on_disk_and_the_next_cell_has_its_own_all_the_s
         in_memory = line.cell()
         start(in_memory, "ls; stat -f -c %T .")
         heard_from(in_memory, b"script\ntmpfs\n")
+
+
+def test_while_a_cell_is_watched_the_spawner_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even until a child is executed, which can take long beside a script with many processes."""
+    spawn, spawned = os.posix_spawn, count(1)
+
+    def spawn_once(*arguments: Any, **options: Any) -> int:
+        if next(spawned) > 1:
+            raise OSError(11, "not now")
+        return spawn(*arguments, **options)
+
+    monkeypatch.setattr(os, "posix_spawn", spawn_once)
+    monkeypatch.setattr(Attention, "demand", lambda attention, wanted: setattr(attention, "raised", wanted))
+    with a_cell_line(fork_spawner_as(0)) as line:
+        watched = line.cell()
+        line.send(UseCell(watched.number, 1 << 30, 10, 0))
+        start(watched, "sleep 0.05; echo up; sleep 60")
+        heard_from(watched, b"up\n")  # after some looks
+        other = line.cell()
+        start(other, "echo as usable as any")
+        heard_from(other, b"as usable as any\n")
 
 
 @pytest.mark.parametrize("place", [b"/tmp/x", b"/var/tmp/x", b"/proc/sys"])

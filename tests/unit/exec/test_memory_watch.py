@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from lattice_agent.exec.cell_ends import CellEnds
-from lattice_agent.exec.memory_watch import SOCKET_BYTES, Place
+from lattice_agent.exec.memory_watch import VFORK, Place
+from lattice_agent.exec.open_files import PIPE_BYTES, SOCKET_BYTES, Held, open_count
 from lattice_agent.exec.requests import CellGone, UseCell
 from tests.hostile.rig import children_of
 from tests.rigs.cells import (
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.needs_root
 
 MIB = 1 << 20
 NO_LIMIT = 1 << 60
+OUTPUTS = 2
+"""Pipes that every cell has."""
 SLACK = 3 * MIB
 """An interpreter's own ups and downs."""
 HEADER = "import mmap, os, socket, sys, time\n"
@@ -138,6 +141,77 @@ def test_files_that_are_deleted_and_held(line: CellLine) -> None:
     assert more(line, text, cheap) == pytest.approx(5 * MIB, abs=MIB)
 
 
+def test_pipes_count_in_full_and_once_and_files_not_at_all(line: CellLine) -> None:
+    text = """
+        held = [os.pipe() for _ in range(80)]
+        files = [open('/etc/passwd') for _ in range(60)]
+        for number in range(20):
+            os.mkfifo(f'/tmp/{number}')
+            held.append(os.open(f'/tmp/{number}', os.O_RDWR))
+        for _ in range(3):
+            if os.fork() == 0: time.sleep(60)
+    """
+    with holding(line, text) as (_cell, place):
+        held = Held(place.processes, sockets=False)
+        for pid in place.processes.ids():
+            held.add(pid)
+    assert held.bytes == (80 + 20 + OUTPUTS) * PIPE_BYTES
+
+
+def test_sockets_count_by_themselves_where_the_network_is_shared(line: CellLine) -> None:
+    with holding(line, "held = [socket.socketpair() for _ in range(30)]\nos.fork()") as (_cell, place):
+        found = []
+        for sockets in (True, False):
+            held = Held(place.processes, sockets=sockets)
+            for pid in place.processes.ids():
+                held.add(pid)
+            found.append(held.bytes)
+    assert found[0] - found[1] == 60 * SOCKET_BYTES
+
+
+def test_the_kernel_tells_how_many_descriptors_there_are(line: CellLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with holding(line, "held = [open('/etc/passwd') for _ in range(60)]") as (_cell, place):
+        pid = place.processes.ids()[0]
+        listed = len(place.processes.names(f"{pid}/fd"))
+        assert open_count(place.processes, pid) == listed > 60
+        monkeypatch.setattr(place.processes, "size", lambda _path: 0)  # before Linux 6.2
+        assert open_count(place.processes, pid) == listed
+
+
+def test_who_is_stopped_for_a_look_goes_on_but_who_stopped_itself_does_not(line: CellLine) -> None:
+    text = """
+        import signal
+        stopped = os.fork()
+        if stopped == 0:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        os.waitpid(stopped, os.WUNTRACED)
+    """
+    with holding(line, text) as (_cell, place):
+        states = lambda: sorted(place._state_and_faults(pid)[0] for pid in place.processes.ids())  # noqa: E731
+        assert states() == [b"S", b"T"]
+        place.processes.stop()
+        settled(lambda: states() == [b"T", b"T"])
+        place.processes.proceed()
+        settled(lambda: states() == [b"S", b"T"])
+
+
+def test_memory_that_a_vfork_shares_counts_once(line: CellLine) -> None:
+    # The child of a vfork goes on in the memory of its parent, which waits.
+    text = """
+        import ctypes
+        held = b'x' * (40 << 20)
+        pause = ctypes.CDLL(None).syscall
+        if ctypes.CDLL(None).syscall(VFORK) == 0:
+            sys.stdout.write('up\\n'); sys.stdout.flush()
+            time.sleep(60)
+    """
+    if VFORK is None:
+        pytest.skip("an architecture without vfork(2)")
+    with holding(line, text.replace("VFORK", str(VFORK))) as (_cell, place):
+        assert cheap(place) > 80 * MIB
+        assert 40 * MIB < exact(place) < 70 * MIB
+
+
 @pytest.mark.parametrize("kind", ["AF_UNIX", "AF_INET"])
 def test_each_socket_is_charged_whatever_is_in_it(line: CellLine, kind: str) -> None:
     text = f"held = [socket.socket(socket.{kind}) for _ in range(40)]"
@@ -176,9 +250,10 @@ def test_looking_at_a_cell_that_ends_meanwhile_is_no_error(line: CellLine) -> No
     )
     assert cheap(place) > 0
     line.end(cell)
-    pids = place._processes()
-    assert pids == []
-    assert place._exact_bytes(12345) == place._private_bytes(12345) == 0
+    assert place.processes.ids() == []
+    assert (place.processes.status(12345), place.processes.names("12345/fd"), place.processes.link("12345/fd/0")) == (
+        b"", [], "",
+    )  # fmt: skip
     assert place.over(NO_LIMIT) == (place._tmpfs_bytes(), False)
     place.close()
     place.close()
@@ -231,7 +306,9 @@ def test_too_much_is_killed_soon_and_told(line: CellLine, allocate: str) -> None
     limit = 48 * MIB
     gone = watched(line, allocate, limit)
     assert gone.memory_hit == 1
-    assert limit < gone.memory_peak < limit + 64 * MIB
+    assert limit < gone.memory_peak
+    if allocate != SOCKETS:  # these are charged what they may hold, and are made faster than filled
+        assert gone.memory_peak < limit + 64 * MIB
 
 
 def test_what_stays_below_is_told_with_its_peak(line: CellLine) -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import itertools
+import mmap
 import socket
 import struct
 import subprocess
@@ -98,7 +99,13 @@ def test_every_call_was_thought_about() -> None:
 
 def test_no_name_is_written_twice_or_wrong() -> None:
     names = [name for group in syscalls.GROUPS.values() for name in group]
-    names += [*syscalls.SYSTEM_V, *syscalls.MESSAGE_QUEUES, *syscalls.CHANGES_TO_A_PROCESS, *syscalls.CONDITIONS]
+    names += [
+        *syscalls.LANDLOCK_RULES,
+        *syscalls.SYSTEM_V,
+        *syscalls.MESSAGE_QUEUES,
+        *syscalls.CHANGES_TO_A_PROCESS,
+        *syscalls.CONDITIONS,
+    ]
     assert [name for name, count in Counter(names).items() if count > 1] == []
     assert [name for name in {name for name, _ in rules(WIDEST)} if number_of(name) < 0] == []
 
@@ -147,6 +154,13 @@ def test_under_the_watch_fcntl_lacks_one_command_only() -> None:
     assert [command for command in range(1040) if not passes(command)] == [fcntl.F_SETPIPE_SZ]
 
 
+def test_under_the_watch_madvise_lacks_huge_pages_only() -> None:
+    def passes(advice: int) -> bool:
+        return any(advice & mask == value for ((_, mask, value),) in syscalls.MADVISE_BUT_HUGE_PAGES)
+
+    assert [advice for advice in range(128) if not passes(advice)] == [mmap.MADV_HUGEPAGE, syscalls.MADV_COLLAPSE]
+
+
 def test_a_variant_is_a_value() -> None:
     assert len({*ALL, *ALL}) == 8
     assert Variant(inet=True, memory_watch=False, shares_host=True).words() == ("inet", "shares_host")
@@ -159,7 +173,8 @@ def test_a_narrower_variant_lets_nothing_more_through() -> None:
     for variant in ALL:
         assert {name for name, _ in rules(variant)} <= everything
     watched = {name for name, _ in rules(Variant(inet=True, memory_watch=True))}
-    assert everything - watched == {"memfd_create", "inotify_init", "inotify_init1", *syscalls.SYSTEM_V}
+    hidden = {"memfd_create", "inotify_init", "inotify_init1", "landlock_add_rule"}
+    assert everything - watched == {*hidden, *syscalls.SYSTEM_V}
 
 
 # --- the program ---
