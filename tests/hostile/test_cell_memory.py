@@ -48,6 +48,7 @@ HOGS = [
     Hog("memory_one_process", KILLED),
     Hog("memory_many_processes", KILLED, EVERYWHERE),
     Hog("memory_dead_leader", KILLED),
+    Hog("memory_thread_to_thread", KILLED),
     Hog("memory_handed_on", BOUNDED),
     Hog("memory_handed_on_by_fork", KILLED),
     Hog("memory_copies", KILLED),

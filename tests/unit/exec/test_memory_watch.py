@@ -188,7 +188,7 @@ def test_who_is_stopped_for_a_look_goes_on_but_who_stopped_itself_does_not(line:
     """
     with holding(line, text) as (_cell, place):
         states = lambda: sorted(place._state_and_faults(pid)[0] for pid in place.processes.ids())  # noqa: E731
-        assert states() == [b"S", b"T"]
+        settled(lambda: states() == [b"S", b"T"])
         place.processes.stop()
         settled(lambda: states() == [b"T", b"T"])
         place.processes.proceed()
