@@ -66,6 +66,9 @@ KEPT = 3
 """Descriptors of a cell with namespaces that stay here: its tmpfs, /proc and mount namespace."""
 LAST_WORDS = 3
 """Messages that a maker can have sent, its end-of-file included."""
+BUSY_MOST, BUSY_STEP = 0.5, 0.1
+"""Share of the time up to which looks go before others, and how much the last one counts in it: about seven long ones
+in a row, as a cell that gets to its limit with many processes needs them, still do; looks at many cells do not."""
 WAITING, BUILDING, READY, IN_USE, ENDING = range(5)
 _HOSTNAME = "cell"
 _FAMILIAR = ("/bin/sh", "/etc/ld.so.cache")
@@ -159,7 +162,8 @@ class Cells:
         self._watched_ns = 0
         self._interval_ms = INTERVAL_MS
         self._attention = Attention()
-        self._looks_are_short = True
+        self._busy = 0.0
+        """Share of its time that it has looked at memory, of late."""
         self._gone_plans: dict[int, Blueprint] = {}
         self._helpers: set[int] = set()
         """Children that make a template or a filter, or bring a cell through a user namespace."""
@@ -194,7 +198,7 @@ class Cells:
             return
         self._interval_ms = INTERVAL_MS
         watching = any(entry.memory_limit for entry in self._cells.values())
-        self._attention.demand(wanted=watching and self._looks_are_short)
+        self._attention.demand(wanted=watching and self._busy < BUSY_MOST)
         for entry in list(self._cells.values()):
             self._build_successor(entry)
             if entry.state == IN_USE and entry.memory_limit and entry.place is not None:
@@ -204,11 +208,11 @@ class Cells:
                 if too_much:
                     entry.memory_hit = True
                     self._kill(entry)
-        # Looks begin at the interval, but leave a pause between them; and where they take most of the time, the spawner
-        # does not go before others.
+        # Looks begin at the interval, but leave a pause between them.
         ended = time.monotonic_ns()
         self._watched_ns = max(now, ended - (self._interval_ms - SHORTEST_MS) * 1_000_000)
-        self._looks_are_short = (ended - now) / 1e6 <= max(SHORTEST_MS, self._interval_ms / 2)
+        took_ms = (ended - now) / 1e6
+        self._busy += (took_ms / (took_ms + self._interval_ms) - self._busy) * BUSY_STEP
 
     def ended(self, pid: int) -> bool:
         """A child was reaped; whether it was one of this table's."""
