@@ -125,7 +125,7 @@ async def test_children_that_do_not_listen_are_killed_too() -> None:
 async def test_processor_time_has_its_own_limit() -> None:
     outcome = await one(a_plan("while :; do :; done", cpu_s=1, wall_s=15.0))
     assert (outcome.kind, outcome.clock, outcome.signal) == (Kind.SIGNALLED, Clock.CPU, signal.SIGXCPU)
-    assert 0.9 < outcome.cpu_s < 2.5
+    assert 0.5 < outcome.cpu_s < 2.5  # the limit counts whole ticks of the timer, the outcome what was used of them
 
 
 # --- cancellation ---
