@@ -44,7 +44,8 @@ class Hog:
     most: int = MOST
 
 
-KILLED, REFUSED, BOUNDED = ("memory_limit",), ("EPERM",), ("memory_limit", "exited", "EPERM")
+KILLED, REFUSED = ("memory_limit",), ("EPERM",)
+BOUNDED = ("memory_limit", "exited", "timed_out", "EPERM")
 HOGS = [
     Hog("memory_one_process", KILLED),
     Hog("memory_many_processes", KILLED, EVERYWHERE),
