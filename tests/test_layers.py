@@ -50,7 +50,7 @@ PRIVILEGED = (
     "exec/spawner.py", "exec/host_run.py", "exec/requests.py", "exec/script.py", "exec/sweep.py", "exec/blueprint.py",
     "exec/cell.py", "exec/cell_steps.py", "exec/cells.py", "exec/filter_source.py", "exec/memory_watch.py",
     "exec/cell_processes.py", "exec/open_files.py", "exec/priority.py", "exec/step.py", "exec/template.py",
-    "exec/id_mapping.py", "exec/id_range.py",
+    "exec/id_mapping.py", "exec/id_range.py", "exec/inside_look.py",
 )  # fmt: skip
 PRIVILEGED_ALLOWED = {
     "__future__", "os", "sys", "signal", "socket", "select", "struct", "errno", "time", "gc", "resource", "array",

@@ -40,6 +40,8 @@ GONE_OR_WAITING = (b"", b"D")
 """States in which the list of processes may be out of date: one has handed on what it had, or is in vfork(2)."""
 CLONE, VFORK = {"x86_64": (56, 58), "aarch64": (220, None)}.get(os.uname().machine, (None, None))
 CLONE_VFORK = 0x4000
+VFORK_WAITS_IN = b"kernel_clone"
+"""The function of kernel/fork.c in which it waits for its child (/proc/<pid>/wchan)."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 HUGE_PAGE = 2 * MIB
 _HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
@@ -220,12 +222,20 @@ class Place:
     def _exact_bytes(self, each: Seen, state: bytes) -> int:
         """Anonymous memory, each page divided by the processes that share it: Pss_Anon of smaps_rollup. What may not be
         read counts in full."""
-        if state == b"D" and waits_for_vfork(self.processes.read(f"{each.pid}/syscall")):
+        if state == b"D" and self._waits_for_vfork(each.pid):
             return 0
         text = self.processes.read(f"{each.pid}/smaps_rollup")
         if b"Pss_Anon:" in text:
             return kilobytes(text, b"Pss_Anon:")
         return kilobytes(self.processes.status(each.pid), b"RssAnon:")  # 0 if it is gone
+
+    def _waits_for_vfork(self, pid: int) -> bool:
+        syscall = self.processes.read(f"{pid}/syscall")
+        if syscall:
+            return waits_for_vfork(syscall)
+        return (
+            self.processes.read(f"{pid}/wchan") == VFORK_WAITS_IN
+        )  # not ours to read where the script has another uid
 
     def _state_and_faults(self, pid: int) -> tuple[bytes, int]:
         """State letter, and page faults without input or output (minflt): proc_pid_stat(5), 7 us. Empty: it is gone."""

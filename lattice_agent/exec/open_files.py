@@ -25,6 +25,8 @@ LATER_PIPE_BYTES = 8 * 1024
 SOCKET_BYTES = 512 * 1024
 """A send buffer (net.core.wmem_default, 208 KiB) has room for one more message while it is not full. Measured with the
 kernel's counter: 241 KiB for a stream, 394 to 522 for datagrams of the worst lengths."""
+PIPE, SOCKET = "pipe:", "socket:"
+"""How links of /proc/<pid>/fd begin."""
 COUNTED_SINCE = 3
 """Descriptors that every process has. A size of less is a kernel that does not tell it (before Linux 6.2)."""
 _AT_STATX_DONT_SYNC = 0x4000
@@ -54,38 +56,57 @@ class Held:
     def __init__(self, processes: Processes, *, sockets: bool) -> None:
         self._processes = processes
         self._count_sockets = sockets
-        self._pipes: set[object] = set()
-        self._sockets: set[object] = set()
+        self._ends: set[str] = set()
+        self._unseen = 0
+        self._inside: dict[int, list[str]] | None = None
 
     @property
     def bytes(self) -> int:
         """Of all processes that were added."""
-        return may_hold(len(self._pipes), len(self._sockets) if self._count_sockets else 0)
+        sockets = sum(end.startswith(SOCKET) for end in self._ends)
+        pipes = len(self._ends) - sockets
+        if self._count_sockets:
+            return may_hold(pipes, sockets + self._unseen)
+        return may_hold(pipes + self._unseen, 0)
 
     def add(self, pid: int) -> None:
-        """Look where the descriptors of a process lead. Where we may not, each is the dearest there is."""
-        where = f"{pid}/fd"
-        names = self._processes.names(where)
-        for name in names:
-            self._sort(f"{where}/{name}")
-        if not names:
-            hidden = [(pid, number) for number in range(self._processes.size(where))]
-            (self._sockets if self._count_sockets else self._pipes).update(hidden)
+        """Look where the descriptors of a process lead. Where nobody can, each is the dearest there is."""
+        if self._processes.names(f"{pid}/fd"):
+            self._ends.update(ends_of(self._processes, pid))
+        elif count := self._processes.size(f"{pid}/fd"):
+            inside = self._seen_inside().get(pid)
+            if inside is None:
+                self._unseen += count
+            else:
+                self._ends.update(inside)
 
-    def _sort(self, path: str) -> None:
-        target = self._processes.link(path)
-        if target.startswith("pipe:"):
-            self._pipes.add(target)
-        elif target.startswith("socket:"):
-            self._sockets.add(target)
-        elif target.startswith("/") and (fifo := _fifo(self._processes, path)):
-            self._pipes.add(fifo)
+    def _seen_inside(self) -> dict[int, list[str]]:
+        if self._inside is None:
+            from lattice_agent.exec import inside_look  # only few spawners ever need it
+
+            pids = self._processes.ids()
+            self._inside = inside_look.look(self._processes, pids, lambda pid: ends_of(self._processes, pid))
+        return self._inside
 
 
-def _fifo(processes: Processes, path: str) -> tuple[int, ...] | None:
-    """Inode and device of a pipe with a name (fifo(7)); None for every other file."""
+def ends_of(processes: Processes, pid: int) -> list[str]:
+    """The pipes and sockets that a process has open, each by a name of its own without spaces."""
+    where = f"{pid}/fd"
+    found = (_end(processes, f"{where}/{name}") for name in processes.names(where))
+    return [end for end in found if end]
+
+
+def _end(processes: Processes, path: str) -> str:
+    target = processes.link(path)
+    if target.startswith((PIPE, SOCKET)):
+        return target
+    return _fifo(processes, path) if target.startswith("/") else ""
+
+
+def _fifo(processes: Processes, path: str) -> str:
+    """A name for a pipe that has one of its own (fifo(7)), by inode and device; empty for every other file."""
     found = ctypes.create_string_buffer(_STATX_BYTES)
     failed = _libc.statx(processes.directory, path.encode(), _AT_STATX_DONT_SYNC, _TYPE_AND_INODE, found)
     if failed or not stat.S_ISFIFO(_MODE.unpack_from(found)[0]):
-        return None
-    return (*_INODE.unpack_from(found), *_DEVICE.unpack_from(found))
+        return ""
+    return "fifo:" + ":".join(map(str, (*_INODE.unpack_from(found), *_DEVICE.unpack_from(found))))

@@ -16,7 +16,7 @@ from lattice_agent.exec import cell_run
 from lattice_agent.exec.outcome import Clock, Kind, Outcome
 from lattice_agent.exec.plan import Level, Plan, Profile
 from lattice_agent.exec.runner import Runner
-from tests.hostile.rig import alive, children_of, wait_until
+from tests.hostile.rig import alive, wait_until
 from tests.rigs.cells import a_cell_runner, a_place, a_plan, children_if_any, runs_a_script
 
 pytestmark = pytest.mark.needs_root
@@ -89,7 +89,7 @@ async def one(plan: Plan) -> Outcome:
 
 def inits(runner: Runner) -> list[int]:
     """Cells of the runner: ready ones, too."""
-    return children_of(runner.spawner_pid)
+    return children_if_any(runner.spawner_pid)
 
 
 # --- clocks ---
