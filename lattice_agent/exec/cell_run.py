@@ -38,6 +38,7 @@ class CellRun:
             with trio.CancelScope(shield=True):
                 await self._kill()
             return failed_to_start(plan.level, str(error))
+        self._task.attend()
         await self._put_limits_in_force()
         cause = await self._until_end()
         wall_s = trio.current_time() - started
@@ -60,8 +61,9 @@ class CellRun:
         self._task.close()
 
     async def _put_limits_in_force(self) -> None:
-        """After the dispatch, to wake the launcher first: nothing holds the agent up between the two but the scheduler,
-        and if it dies so does the cell. A cell whose spawner cannot be told is ended."""
+        """After the dispatch, to wake the launcher first, and before anything is waited for: nothing holds the agent up
+        between the two but the scheduler, and if it dies so does the cell. Without a spawner to tell the cell is ended.
+        """
         plan = self._task.plan
         successor = self._pool.successor(plan.profile) if plan.profile is not None else 0
         with trio.CancelScope(shield=True):

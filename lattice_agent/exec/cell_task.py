@@ -41,15 +41,20 @@ class CellTask:
         limit = plan.limits.output_bytes
         self._stdout = OutputStream(stdout, limit, on_output and (lambda data: on_output("stdout", data)))
         self._stderr = OutputStream(stderr, limit, on_output and (lambda data: on_output("stderr", data)))
-        for fd in (cell.pidfd, stdout, stderr):
-            self.events.register(fd, select.EPOLLIN)
-        # Writers of our own: else the pipes' end-of-file would wake us a moment before the cell is empty.
-        self._writers = [fd for fd in (_writer(stdout), _writer(stderr)) if fd is not None]
+        self.events.register(cell.pidfd, select.EPOLLIN)
+        self._writers: list[int] = []
         self._streams = {stdout: self._stdout, stderr: self._stderr}
 
     def dispatch(self) -> None:
         """Give the waiting launcher its task. Raises SandboxError or OSError if the cell cannot take it."""
         self.cell.dispatch(self.plan, self._directory)
+
+    def attend(self) -> None:
+        """Get ready for output, while the launcher executes the interpreter."""
+        for fd in self._streams:
+            self.events.register(fd, select.EPOLLIN)
+        # Writers of our own: else the pipes' end-of-file would wake us a moment before the cell is empty.
+        self._writers = [fd for fd in map(_writer, self._streams) if fd is not None]
 
     def turn(self, timeout_s: float = 0.0) -> None:
         """Take in what has happened; waits for it at most so long."""

@@ -123,6 +123,7 @@ class SandboxClient:
         number = task.cell.number
         started = time.monotonic()
         task.dispatch()
+        task.attend()
         self._send(use_request(number, task.plan.limits, self._successor()))
         cause = self._until_end(task)
         wall_s = time.monotonic() - started

@@ -39,6 +39,7 @@ def a_task(on_output: Heard | None = None, output_bytes: int = LIMIT) -> Iterato
     with a_staged_cell() as staged:
         plan = a_plan(":", output_bytes=output_bytes, memory_bytes=5 << 20)
         task = CellTask(plan, staged.ends, "/somewhere", on_output)
+        task.attend()
         try:
             yield staged, task
         finally:
@@ -190,6 +191,7 @@ def test_what_is_in_the_pipes_at_the_end_is_told_and_kept() -> None:
 def test_closed_streams_do_not_wake_it_again() -> None:
     with a_staged_cell() as staged:
         task = CellTask(a_plan(":"), staged.ends, "/somewhere")
+        task.attend()
         os.dup2(staged.control.fileno(), staged.stdout)
         os.dup2(staged.control.fileno(), staged.stderr)
         task.turn()
