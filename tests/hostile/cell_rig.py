@@ -95,6 +95,18 @@ def results(output: str) -> dict[str, str]:
 # --- the world ---
 
 
+def kept_in_sight(paths: list[str]) -> tuple[list[str], list[str]]:
+    """Commands of the shell before and after the PLACES are mounted, so that what this process needs of them stays."""
+    hidden = [path for path in dict.fromkeys(paths) if path.startswith(tuple(f"{place}/" for place in PLACES))]
+    numbered = list(enumerate(hidden, 3))
+    hold = [f"exec {number}< '{path}'" for number, path in numbered]
+    show = [
+        f"mkdir -p '{path}'; mount --no-canonicalize --bind /proc/self/fd/{number} '{path}'; exec {number}<&-"
+        for number, path in numbered
+    ]
+    return hold, show
+
+
 class World:
     """Namespaces with nothing in them but a first process that reaps. ``memory_bytes``: bound of all of it together."""
 
@@ -102,10 +114,10 @@ class World:
         self.memory = MemoryGroup(memory_bytes) if memory_bytes else None
         given = [f"{script}; mount --bind /run/given {path}" for path, script in GIVEN_FILES.items()]
         mounts = [f"mount -t tmpfs -o mode=1777,size={WORLD_FILES} tmpfs {place}" for place in PLACES]
-        prepare = "; ".join(
-            ["trap '' CHLD", *mounts, *given, "ip link set lo up", NUMBERS_APART, "echo", f"exec sleep {WORLD_S}"]
-        )
         paths = [str(REPOSITORY), sys.base_prefix, sys.prefix]
+        hold, show = kept_in_sight(paths)
+        rest = ["ip link set lo up", NUMBERS_APART, "echo", f"exec sleep {WORLD_S}"]
+        prepare = "; ".join(["trap '' CHLD", *hold, *mounts, *show, *given, *rest])
         reachable = [sys.executable, str(REPOSITORY / "tools/reachable.py"), *paths, "--"]
         namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--mount-proc", "--propagation", "private"]
         self._holder = subprocess.Popen(
