@@ -14,6 +14,7 @@ import ctypes
 import stat
 import struct
 
+from lattice_agent.exec import inside_look
 from lattice_agent.exec.cell_processes import Processes
 
 PIPE_BYTES = 64 * 1024
@@ -82,8 +83,6 @@ class Held:
 
     def _seen_inside(self) -> dict[int, list[str]]:
         if self._inside is None:
-            from lattice_agent.exec import inside_look  # only few spawners ever need it
-
             pids = self._processes.ids()
             self._inside = inside_look.look(self._processes, pids, lambda pid: ends_of(self._processes, pid))
         return self._inside

@@ -25,6 +25,7 @@ from lattice_agent.exec.runner import open_runner
 from lattice_agent.report.runtime import TELLING
 from tests.hostile.cell_rig import REPOSITORY, World
 from tests.hostile.rig import fork_spawner
+from tests.rigs.cells import a_reachable_program
 
 OUTER_S = 40
 NOBODY = 65534
@@ -365,12 +366,13 @@ def as_user(uid: int, groups: list[int], tell: Callable[[], object]) -> object:
 
 
 @pytest.mark.needs_root
-def test_an_ordinary_user_shares_its_uid_with_scripts() -> None:
+def test_an_ordinary_user_shares_its_uid_with_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     def tell() -> object:
         found = probed()
         return [sorted(found.reached), sorted(found.shared_uid), found.kept_groups, found.features(Level.STRICT)]
 
-    reached, shared, kept, features = as_user(NOBODY, [], tell)  # type: ignore[misc]
+    with a_reachable_program(monkeypatch):
+        reached, shared, kept, features = as_user(NOBODY, [], tell)  # type: ignore[misc]
     assert reached == shared == sorted(Level)
     assert kept == []
     assert {"shared-host-uid", "user-namespace"} <= set(features)
@@ -378,7 +380,7 @@ def test_an_ordinary_user_shares_its_uid_with_scripts() -> None:
 
 
 @pytest.mark.needs_root
-def test_groups_that_scripts_would_keep_are_for_the_caller_to_allow() -> None:
+def test_groups_that_scripts_would_keep_are_for_the_caller_to_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     def tell() -> object:
         found = {allowed: probed(allow_groups=allowed) for allowed in (False, True)}
         return [
@@ -390,7 +392,8 @@ def test_groups_that_scripts_would_keep_are_for_the_caller_to_allow() -> None:
             found[True].features(Level.STRICT),
         ]
 
-    refused, allowed, kept, dropped, because, features = as_user(NOBODY, [4, 27], tell)  # type: ignore[misc]
+    with a_reachable_program(monkeypatch):
+        refused, allowed, kept, dropped, because, features = as_user(NOBODY, [4, 27], tell)  # type: ignore[misc]
     assert refused == ["host"]
     assert allowed == sorted(Level)
     assert kept == [4, 27]
