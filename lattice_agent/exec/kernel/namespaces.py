@@ -19,24 +19,21 @@ PARENT = 0x0000_8000
 """CLONE_PARENT: the child's parent is the caller's parent."""
 
 _PIDFD = 0x0000_1000
-_INTO_CGROUP = 0x2_0000_0000
 _ARGUMENTS = struct.Struct("=11Q")
 """struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size,
 cgroup."""
 
 
-def clone(flags: int, cgroup: int | None = None) -> tuple[int, int]:
+def clone(flags: int) -> tuple[int, int]:
     """Fork with namespaces: (process id, pidfd) in the parent, (0, -1) in the child. Raises OSError.
 
     A plain copy of this process that knows nothing of Python's fork hooks: for single-threaded callers, whose child
-    does nothing but end in an exec or _exit. ``cgroup``: descriptor of the cgroup v2 directory to be born in.
+    does nothing but end in an exec or _exit.
     """
     pidfd = ctypes.c_int(-1)
-    if cgroup is not None:
-        flags |= _INTO_CGROUP
     exit_signal = 0 if flags & PARENT else int(signal.SIGCHLD)
     pidfd_at = ctypes.addressof(pidfd)
-    arguments = _ARGUMENTS.pack(flags | _PIDFD, pidfd_at, 0, 0, exit_signal, 0, 0, 0, 0, 0, cgroup or 0)
+    arguments = _ARGUMENTS.pack(flags | _PIDFD, pidfd_at, 0, 0, exit_signal, 0, 0, 0, 0, 0, 0)
     pid = libc.call("clone3", arguments, _ARGUMENTS.size)
     return (pid, pidfd.value) if pid else (0, -1)
 

@@ -26,6 +26,8 @@ RECIPE_MOST = 65536
 """Bytes that native/maker.c takes."""
 PASSED_MOST = 8
 ANY_ERROR = 0xFFFF
+INTO_CGROUP = 0x2_0000_0000
+"""CLONE_INTO_CGROUP."""
 
 _MAGIC = 0x4C43_454C
 _HEAD = struct.Struct("=4I")
@@ -126,7 +128,7 @@ class Recipe:
         if cgroup is None:
             self._add(_BORN_AGAIN, [(_VALUE, flags), (_VALUE, 0)], "clone3")
         else:
-            self._add(_BORN_AGAIN, [(_VALUE, flags), (_RESULT, cgroup)], "clone3")
+            self._add(_BORN_AGAIN, [(_VALUE, flags | INTO_CGROUP), (_RESULT, cgroup)], "clone3")
 
     def hand_over(self, descriptors: list[int]) -> None:
         """Tell the parent that everything is made, with these descriptors."""

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from lattice_agent.exec import cell
-from lattice_agent.exec.kernel import files, libc, namespaces, seqpacket
+from lattice_agent.exec.kernel import cgroup_place, files, libc, namespaces, seqpacket
 from lattice_agent.exec.kernel.recipe import ANY_ERROR, PASSED_MOST, RECIPE_MOST, Recipe
 from tests.hostile.rig import OUTER_LIMIT_S
+from tests.rigs.cgroups import members, temporary_group
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
 ANSWER_MOST = 64
@@ -219,6 +220,27 @@ def test_the_rest_is_done_by_a_child_of_whoever_started_it(start: Start) -> None
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     os.close(held)
     os.close(pidfd)
+
+
+@pytest.mark.needs_root
+def test_a_child_is_born_in_its_cgroup(start: Start) -> None:
+    mounts = cgroup_place.parse_mounts(Path("/proc/self/mountinfo").read_text())
+    with temporary_group(Path(next(point for root, point in mounts if root == "/"))) as group:
+        recipe = Recipe()
+        recipe.born_again(namespaces.PARENT, recipe.pass_on())
+        read, write = recipe.pair("pipe2", os.O_CLOEXEC)
+        recipe.hand_over([write])
+        recipe.call("read", read, bytes(1), 1)  # until the test is done with it
+        directory = os.open(group, os.O_RDONLY | os.O_DIRECTORY)
+        maker = start(recipe, directory)
+        text, [pidfd] = maker.hear()
+        maker.wait()
+        _, [held] = maker.hear()
+        assert members(group) == {cell.born(text)}
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.waitpid(cell.born(text), 0)
+        for fd in (pidfd, held, directory):
+            os.close(fd)
 
 
 def test_a_birth_that_fails_is_told(start: Start) -> None:
