@@ -116,10 +116,6 @@ class Recipe:
         self.attempt(name, *words)
         return Later(first), Later(second)
 
-    def count_of(self) -> int:
-        """How many operations there are."""
-        return len(self._operations)
-
     def born_again(self, flags: int, cgroup: int | None = None) -> None:
         """The rest is done by a child of this process's own parent, in the new namespaces of ``flags`` (clone3(2)).
 

@@ -25,11 +25,6 @@ def block_all_but_sigchld() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals() - {signal.SIGCHLD})
 
 
-def hold_back(numbers: tuple[int, ...]) -> None:
-    """Keep these pending until whoever is executed next has handlers for them and unblocks them."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
-
-
 def unblock_all() -> None:
     """An empty signal mask, as a script expects it. Pending signals are not inherited by a fork."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
