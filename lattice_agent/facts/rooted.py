@@ -1,6 +1,7 @@
-"""The reader of every family: bounded text from below the root of a host tree.
+"""The reader of every family: bounded text, names and links from below the root of a host tree.
 
-A source of facts is best effort, so nothing here raises: what is missing, unreadable or no file reads as empty.
+A source of facts is best effort, so nothing here raises but ``required_text``: what is missing, unreadable or no file
+reads as empty. Paths are relative (``proc/stat``).
 """
 
 import os
@@ -8,9 +9,14 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from lattice_agent.facts.errors import FactsError
+
 READ_LIMIT: Final = 1_048_576
 """Bytes taken of one file. The longest we want (``/proc/stat`` with hundreds of CPUs) is a tenth of it; a longer
 file is cut, which a parser meets as one broken last line."""
+
+NAMES_LIMIT: Final = 65_536
+"""Names taken of one directory."""
 
 _CHUNK: Final = 65_536
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a FIFO in the way must not block us
@@ -19,18 +25,34 @@ _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a FI
 def read_text(root: Path, path: str, limit: int = READ_LIMIT) -> str:
     """At most ``limit`` bytes of ``root/path`` as text, or "" when there is no such readable regular file.
 
-    ``path`` is relative (``proc/stat``). Bytes that are not UTF-8 become U+FFFD.
+    Bytes that are not UTF-8 become U+FFFD.
     """
     try:
-        fd = os.open(root / path, _FLAGS)
+        return _read(root, path, limit)
     except (OSError, ValueError):
         return ""
+
+
+def required_text(root: Path, path: str, limit: int = READ_LIMIT) -> str:
+    """As ``read_text``, for the one source that a family cannot do without: FactsError names it and why it is missing.
+
+    An empty file is missing, too.
+    """
+    try:
+        text = _read(root, path, limit)
+    except OSError as error:
+        raise FactsError(f"/{path}: {error.strerror or error}") from None
+    if not text.strip():
+        raise FactsError(f"/{path}: empty")
+    return text
+
+
+def _read(root: Path, path: str, limit: int) -> str:
+    fd = os.open(f"{root}/{path}", _FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
+            raise OSError(None, "no regular file")
         return _read_up_to(fd, limit).decode("utf-8", "replace")
-    except OSError:
-        return ""
     finally:
         os.close(fd)
 
@@ -44,9 +66,26 @@ def _read_up_to(fd: int, limit: int) -> bytes:
     return b"".join(parts)
 
 
+def names_in(root: Path, path: str) -> list[str]:
+    """The names in a directory, sorted; none when it cannot be read. Names that are not UTF-8 are left out."""
+    try:
+        names = os.listdir(f"{root}/{path}")
+    except (OSError, ValueError):
+        return []
+    return sorted(name for name in names if name.isprintable())[:NAMES_LIMIT]
+
+
+def link_target(root: Path, path: str) -> str:
+    """Where a symbolic link points, as it is written there; "" when it is none."""
+    try:
+        return os.readlink(f"{root}/{path}")
+    except (OSError, ValueError):
+        return ""
+
+
 def exists(root: Path, path: str) -> bool:
     """Whether ``root/path`` is there, as a file, a directory or a link to anywhere."""
-    return os.path.lexists(root / path)
+    return os.path.lexists(f"{root}/{path}")
 
 
 def is_live(root: Path) -> bool:
