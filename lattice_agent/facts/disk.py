@@ -18,7 +18,7 @@ class Disk:
 def read_disk(root: Path) -> Disk:
     """Size and use of the file system ``root`` is on; zeros when it cannot be asked.
 
-    Blocks for as long as a stuck file system does: call it from a thread that may be abandoned.
+    Blocks for as long as a stuck file system does: see ``facts.deadline``.
     """
     try:
         answer = os.statvfs(root)

@@ -27,18 +27,19 @@ class Memory:
 
 def parse_memory(meminfo: str) -> Memory:
     """The values of ``/proc/meminfo`` (KiB there); a missing or broken line counts as 0."""
-    sizes = dict(_sizes(meminfo))
+    sizes = parse_sizes(meminfo)
     total = sizes.get("MemTotal", 0)
     # Kernels before 3.14 have no MemAvailable; this sum is what it was modelled on.
     available = sizes.get("MemAvailable", sum(sizes.get(name, 0) for name in _RECLAIMABLE))
     return Memory(total, min(available, total), sizes.get("SwapTotal", 0))
 
 
-def _sizes(meminfo: str) -> list[tuple[str, int]]:
-    found = []
+def parse_sizes(meminfo: str) -> dict[str, int]:
+    """Every size by its name, in bytes; lines without one are left out."""
+    found = {}
     for line in meminfo.splitlines():
         name, _, value = line.partition(":")
         size = parse_count((value.split() or [""])[0], BYTES_LIMIT // 1024)
         if size is not None:
-            found.append((name, size * 1024))
+            found[name] = size * 1024
     return found

@@ -2,12 +2,20 @@
 counts once, and traffic is that of the host's own links (its section 11, point 29)."""
 
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import Final
 
+from lattice_agent.facts.deadline import DeadlineReader, Missed
+from lattice_agent.facts.disk import Disk, read_disk
+from lattice_agent.facts.look import Look
 from lattice_agent.facts.rates import MIN_ELAPSED_S, Rates, first_rates, rates_between
 from lattice_agent.facts.reading import Reading, take_reading
-from lattice_agent.facts.traffic import total
+from lattice_agent.facts.traffic import AUTOMATIC, Selection, total
 from lattice_agent.wire.metrics import Metrics
+
+DISK_DEADLINE_S: Final = 0.25
+"""Time the root file system has to say its size; a healthy one takes some microseconds."""
 
 
 class MetricsSampler:
@@ -16,20 +24,29 @@ class MetricsSampler:
     One sampler belongs to one consumer: a second one with another rhythm does not disturb the first.
     """
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(self, root: Path = Path("/"), selection: Selection = AUTOMATIC) -> None:
         self._root = root
+        self._selection = selection
+        self._disk = DeadlineReader[Disk](DISK_DEADLINE_S)
         self._baseline: tuple[Reading, float] | None = None
         self._rates = Rates()
+        self.disk_problem = ""
+        """Why the last sample has no figures of the root file system; "" when it has."""
 
-    def sample(self, now_wall: datetime, now_monotonic: float) -> Metrics:
+    def sample(self, now_wall: datetime, now_monotonic: float, look: Look | None = None) -> Metrics:
         """A sample of now. ``now_wall`` (aware) is the stamp, ``now_monotonic`` (seconds) measures the interval.
 
-        Synchronous, well under a millisecond, and never raises; but it asks the root file system for its size, which
-        blocks while that is stuck. Callers with a deadline run it in a thread.
+        ``look`` is given when other figures are taken from the same look. Synchronous, well under a millisecond, and
+        never raises; a root file system that is stuck costs its own figures and, once, ``DISK_DEADLINE_S``.
         """
-        reading = take_reading(self._root)
+        reading = take_reading(look or Look(self._root), self._read_disk(), self._selection)
         self._advance(reading, now_monotonic)
         return to_metrics(reading, self._rates, now_wall)
+
+    def _read_disk(self) -> Disk:
+        found = self._disk.read({"disk": partial(read_disk, self._root)})["disk"]
+        self.disk_problem = found.reason if isinstance(found, Missed) else ""
+        return Disk() if isinstance(found, Missed) else found
 
     def _advance(self, reading: Reading, now_monotonic: float) -> None:
         if self._baseline is None:

@@ -4,31 +4,31 @@ import os
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import TypeVar
 
 import psutil  # type: ignore[import-untyped]  # publishes no type information
 
 from lattice_agent.facts.cpu import CpuTimes, Load
-from lattice_agent.facts.disk import read_disk
+from lattice_agent.facts.disk import Disk
 from lattice_agent.facts.memory import Memory
 from lattice_agent.facts.reading import Reading
-from lattice_agent.facts.traffic import Traffic, is_virtual_name
+from lattice_agent.facts.traffic import AUTOMATIC, Link, Selection, Traffic, counted_links
 from lattice_agent.facts.uptime import boot_time_at
 
 T = TypeVar("T")
 _COLUMNS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
-def portable_reading() -> Reading:
+def portable_reading(disk: Disk, selection: Selection = AUTOMATIC) -> Reading:
     """What psutil knows of this machine; a figure that the system does not have stays empty."""
     return Reading(
         cpu=_attempt(_cpu_times, None),
         cores=os.cpu_count() or 0,
         load=_attempt(lambda: Load(*os.getloadavg()), Load()),
         memory=portable_memory(),
-        disk=read_disk(Path("/")),
-        traffic=_attempt(_traffic, {}),
+        disk=disk,
+        traffic=_attempt(partial(_traffic, selection), {}),
         uptime_s=_attempt(lambda: max(0, int(time.time() - psutil.boot_time())), 0),
     )
 
@@ -60,8 +60,7 @@ def _memory() -> Memory:
     return Memory(memory.total, memory.available, psutil.swap_memory().total)
 
 
-def _traffic() -> dict[str, Traffic]:
+def _traffic(selection: Selection) -> dict[str, Traffic]:
     counters = psutil.net_io_counters(pernic=True)
-    return {
-        name: Traffic(one.bytes_recv, one.bytes_sent) for name, one in counters.items() if not is_virtual_name(name)
-    }
+    counted = counted_links(map(Link, counters), selection)
+    return {name: Traffic(one.bytes_recv, one.bytes_sent) for name, one in counters.items() if name in counted}

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lattice_agent.facts.cpu import CpuTimes, Load, parse_cpu_times, parse_load, usable_cpus
-from lattice_agent.facts.disk import Disk, read_disk
+from lattice_agent.facts.disk import Disk
+from lattice_agent.facts.look import Look
 from lattice_agent.facts.memory import Memory, parse_memory
-from lattice_agent.facts.rooted import exists, is_live, read_text
-from lattice_agent.facts.traffic import Traffic, read_traffic
+from lattice_agent.facts.rooted import exists, is_live
+from lattice_agent.facts.traffic import AUTOMATIC, Selection, Traffic, counted_traffic
 from lattice_agent.facts.uptime import parse_uptime
 
 
@@ -25,21 +26,24 @@ class Reading:
     uptime_s: int = 0
 
 
-def take_reading(root: Path) -> Reading:
-    """A reading from ``/proc`` and ``/sys`` below ``root``; through psutil on a live system that has no ``/proc``."""
-    if needs_portable(root):
+def take_reading(look: Look, disk: Disk, selection: Selection = AUTOMATIC) -> Reading:
+    """A reading from ``/proc`` and ``/sys``; through psutil on a live system that has no ``/proc``.
+
+    ``disk`` was asked before, under a deadline; everything here answers from the kernel's memory.
+    """
+    if needs_portable(look.root):
         from lattice_agent.facts.portable import portable_reading
 
-        return portable_reading()
-    stat = read_text(root, "proc/stat")
+        return portable_reading(disk, selection)
+    stat = look.text("proc/stat")
     return Reading(
         cpu=parse_cpu_times(stat),
-        cores=usable_cpus(root, stat),
-        load=parse_load(read_text(root, "proc/loadavg")),
-        memory=parse_memory(read_text(root, "proc/meminfo")),
-        disk=read_disk(root),
-        traffic=read_traffic(root),
-        uptime_s=parse_uptime(read_text(root, "proc/uptime")),
+        cores=usable_cpus(look.root, stat),
+        load=parse_load(look.text("proc/loadavg")),
+        memory=parse_memory(look.text("proc/meminfo")),
+        disk=disk,
+        traffic=counted_traffic(look.root, look.text("proc/net/dev"), selection),
+        uptime_s=parse_uptime(look.text("proc/uptime")),
     )
 
 

@@ -10,20 +10,23 @@ eth0. A sum over all interfaces counts it two or three times, so only those coun
 In a container with a network of its own nothing has a device behind it: the far end of a veth is all it sees. There,
 and where sysfs is hidden, every interface counts whose name is not one that tunnels, bridges and container managers
 use.
+
+The owner of the node may say it instead (``Selection``); then the rule is not asked.
 """
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from posixpath import basename
 from typing import Final
 
 from lattice_agent.facts.lexical import COUNTER_LIMIT, parse_count
-from lattice_agent.facts.rooted import exists, read_text
+from lattice_agent.facts.rooted import exists, link_target
 
 _NAME: Final = re.compile(r"[^/\s:]{1,15}")  # what the kernel allows, less the two names of directories
-_RX_BYTES, _TX_BYTES, _FIELDS = 0, 8, 16
+_FIELDS: Final = 16
 _VIRTUAL_PREFIXES: Final = (
     *("lo", "docker", "podman", "veth", "br-", "virbr", "vmbr", "lxcbr", "lxdbr", "cni", "kube", "flannel", "cali"),
     *("wg", "tailscale", "zt", "tun", "tap", "ppp", "gre", "sit", "ip6tnl", "ip_vti", "ip6_vti", "tunl", "erspan"),
@@ -33,10 +36,38 @@ _VIRTUAL_PREFIXES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bytes an interface has received and sent since it came up."""
+    """Bytes an interface has received and sent since it came up, and what else is counted of them."""
 
     rx: int = 0
     tx: int = 0
+    rx_packets: int = 0
+    tx_packets: int = 0
+    rx_errors: int = 0
+    tx_errors: int = 0
+    rx_dropped: int = 0
+    tx_dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which interfaces the node's owner wants counted, by names or patterns as of a shell (``eth*``).
+
+    With ``include`` exactly those count, without it the automatic rule holds; ``exclude`` always wins.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def excludes(self, name: str) -> bool:
+        """Whether the owner wants it left out."""
+        return _matches(name, self.exclude)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+AUTOMATIC: Final = Selection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +90,35 @@ def parse_net_dev(text: str) -> dict[str, Traffic]:
         name = name.strip()
         if len(fields) < _FIELDS or not _NAME.fullmatch(name) or name in (".", ".."):
             continue
-        rx, tx = parse_count(fields[_RX_BYTES]), parse_count(fields[_TX_BYTES])
-        if rx is not None and tx is not None:
-            counters[name] = Traffic(rx, tx)
+        traffic = _traffic(fields)
+        if traffic is not None:
+            counters[name] = traffic
     return counters
 
 
-def counted_links(links: Iterable[Link]) -> frozenset[str]:
-    """The names whose traffic is the host's own, by the rule at the top of this module."""
+def _traffic(fields: list[str]) -> Traffic | None:
+    """Columns: bytes packets errs drop fifo frame compressed multicast, of the receiver and then of the sender."""
+    rx, tx = parse_count(fields[0]), parse_count(fields[8])
+    if rx is None or tx is None:
+        return None
+    lesser = (parse_count(fields[column]) or 0 for column in (1, 9, 2, 10, 3, 11))
+    return Traffic(rx, tx, *lesser)
+
+
+def counted_links(links: Iterable[Link], selection: Selection = AUTOMATIC) -> frozenset[str]:
+    """The names whose traffic counts: what the owner selected, or the host's own by the rule of this module."""
     known = tuple(links)
-    with_device = {link.name for link in known if link.has_device}
-    counted = {link.name for link in known if link.is_bond or _stands_alone(link, with_device)}
-    return frozenset(counted or (link.name for link in known if not is_virtual_name(link.name)))
+    if selection.include:
+        chosen = {link.name for link in known if _matches(link.name, selection.include)}
+    else:
+        chosen = _own_links(known)
+    return frozenset(name for name in chosen if not selection.excludes(name))
+
+
+def _own_links(links: tuple[Link, ...]) -> set[str]:
+    with_device = {link.name for link in links if link.has_device}
+    own = {link.name for link in links if link.is_bond or _stands_alone(link, with_device)}
+    return own or {link.name for link in links if not is_virtual_name(link.name)}
 
 
 def _stands_alone(link: Link, with_device: set[str]) -> bool:
@@ -82,14 +130,15 @@ def is_virtual_name(name: str) -> bool:
     return name.lower().startswith(_VIRTUAL_PREFIXES)
 
 
-def read_traffic(root: Path) -> dict[str, Traffic]:
-    """Counters of the host's own links by name."""
-    counters = parse_net_dev(read_text(root, "proc/net/dev"))
-    counted = counted_links(_read_link(root, name) for name in counters)
+def counted_traffic(root: Path, net_dev: str, selection: Selection = AUTOMATIC) -> dict[str, Traffic]:
+    """Counters by name of the interfaces that count, out of the text of ``/proc/net/dev``."""
+    counters = parse_net_dev(net_dev)
+    counted = counted_links((read_link(root, name) for name in counters), selection)
     return {name: traffic for name, traffic in counters.items() if name in counted}
 
 
-def _read_link(root: Path, name: str) -> Link:
+def read_link(root: Path, name: str) -> Link:
+    """What sysfs says of the interface; all false where there is none."""
     place = f"sys/class/net/{name}"
     if not exists(root, f"{place}/device"):
         return Link(name, is_bond=exists(root, f"{place}/bonding"))
@@ -97,15 +146,8 @@ def _read_link(root: Path, name: str) -> Link:
         name,
         has_device=True,
         is_bond_member=exists(root, f"{place}/bonding_slave"),
-        master=_link_target_name(root / place / "master"),
+        master=basename(link_target(root, f"{place}/master")),
     )
-
-
-def _link_target_name(path: Path) -> str:
-    try:
-        return os.path.basename(os.readlink(path))
-    except OSError:
-        return ""
 
 
 def total(counters: Mapping[str, Traffic]) -> Traffic:
