@@ -4,13 +4,12 @@ import logging
 import os
 import random
 import signal
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -25,9 +24,8 @@ from lattice_agent.exec.workdir import check_work_root, cleanup_leftovers
 from lattice_agent.execution import Execution, load_policy
 from lattice_agent.facts.address_plan import AddressFlags, AddressPlan
 from lattice_agent.facts.addresses import AddressPair
-from lattice_agent.facts.host import collect_host_facts
 from lattice_agent.facts.interfaces import read_internal_addresses
-from lattice_agent.facts.metrics import MetricsSampler
+from lattice_agent.facts.traffic import Selection
 from lattice_agent.facts.wireguard import WireGuard, checked_wireguard
 from lattice_agent.lifecycle import Agent
 from lattice_agent.link.client import ControlPlane
@@ -37,7 +35,10 @@ from lattice_agent.link.line import Line
 from lattice_agent.link.settings import LinkSettings
 from lattice_agent.report.addresses import AddressService
 from lattice_agent.report.config_poll import ConfigService
-from lattice_agent.report.heartbeat import HeartbeatService, Sample
+from lattice_agent.report.heartbeat import HeartbeatService
+from lattice_agent.report.host_sample import HostSampler
+from lattice_agent.report.inventory import InventoryService
+from lattice_agent.report.own_load import OwnLoadService
 from lattice_agent.state.clock import boot_time
 from lattice_agent.state.commit import GroupCommit
 from lattice_agent.state.db import StateDirectory
@@ -52,6 +53,9 @@ from lattice_agent.tasks.sender import Sender
 from lattice_agent.tasks.spool import Spool
 from lattice_agent.tasks.tidy import Tidying
 from lattice_agent.wire.ext import BATCH_RESULTS
+
+if TYPE_CHECKING:
+    from lattice_agent.facts.inventory.collector import InventoryCollector
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +164,8 @@ def _compose(
     rhythm = PollRhythm(idle_s=settings.report.poll_idle_s, busy_s=settings.report.poll_busy_s)
     intake = Intake(line, spool, runs, sender, features, rhythm=rhythm, now=boot_time, rng=rng)
     script = LocalScript("ip-script", runner, execution.decide, record)
-    reports = _reports(settings, line, features, rng, script, execution)
+    load = OwnLoadService(features, tasks_running=lambda: runs.statistics().running, results_waiting=spool.unsent)
+    reports = (*_reports(settings, line, features, rng, script, execution, load), load)
     return Agent((*reports, Tidying(spool, boot_time)), sender, runs, intake, settings.exec.drain_s)
 
 
@@ -171,6 +176,7 @@ def _reports(
     rng: random.Random,
     script: LocalScript,
     execution: Execution,
+    load: OwnLoadService,
 ) -> tuple[Service, ...]:
     wireguard = checked_wireguard(
         ip=settings.addresses.wg_ip,
@@ -188,11 +194,12 @@ def _reports(
         run_script=script.output,
         run_sync=_in_own_thread(abandon_on_cancel=True),
     )
-    heartbeat = _heartbeat(settings, line, features, rng, addresses, wireguard, execution)
+    heartbeat = _heartbeat(settings, line, features, rng, addresses, wireguard, execution, load)
     config = ConfigService(
         line, features, interval_s=settings.report.interval_s, on_ip_config=addresses.override, rng=rng
     )
-    return (heartbeat, config, addresses, *_usage(settings, line, rng))
+    inventory = _inventory(settings, line, features, rng)
+    return (heartbeat, config, addresses, inventory, *_usage(settings, line, rng))
 
 
 def _heartbeat(
@@ -203,26 +210,52 @@ def _heartbeat(
     addresses: AddressService,
     wireguard: WireGuard,
     execution: Execution,
+    load: OwnLoadService,
 ) -> HeartbeatService:
-    sampler = MetricsSampler()
-    container = os.environ.get("container", "")  # noqa: SIM112  # the name that container managers set
-
-    def sample() -> Sample:
-        now = datetime.now(UTC)
-        return Sample(collect_host_facts(Path("/"), now, container), sampler.sample(now, time.monotonic()))
-
+    sampler = HostSampler(_selection(settings), _container_variable())
     return HeartbeatService(
         line,
         features,
         node_id=settings.agent.node_id,
         interval_s=settings.report.interval_s,
-        sample=sample,
+        sample=sampler.sample,
+        own_load=load.take,
         run_sync=_in_own_thread(abandon_on_cancel=True),
         addresses=addresses.current,
         runtime=execution.runtime,
         wireguard=wireguard,
         rng=rng,
     )
+
+
+def _inventory(settings: Settings, line: Line, features: Features, rng: random.Random) -> InventoryService:
+    selection, container = _selection(settings), _container_variable()
+
+    @cache
+    def collector() -> "InventoryCollector":
+        # Loaded when a control plane wants it: most of the facts package, for nothing with one that does not.
+        from lattice_agent.facts.inventory.collector import InventoryCollector
+        from lattice_agent.facts.inventory.families import inventory_families
+
+        return InventoryCollector(inventory_families(selection, container))
+
+    return InventoryService(
+        line,
+        features,
+        node_id=settings.agent.node_id,
+        collect=lambda now: collector().collect(now),
+        run_sync=_in_own_thread(abandon_on_cancel=True),
+        wall_now=lambda: datetime.now(UTC),
+        rng=rng,
+    )
+
+
+def _selection(settings: Settings) -> Selection:
+    return Selection(settings.facts.interfaces, settings.facts.exclude_interfaces)
+
+
+def _container_variable() -> str:
+    return os.environ.get("container", "")  # noqa: SIM112  # the name that container managers set
 
 
 def _usage(settings: Settings, line: Line, rng: random.Random) -> tuple[Service, ...]:

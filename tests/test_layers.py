@@ -40,6 +40,7 @@ PURE = (
     "exec/policy_file.py", "exec/policy_values.py", "exec/policy.py", "exec/plan.py", "exec/pool.py",
     "exec/dispatch.py", "exec/syscalls.py", "exec/outcome.py", "exec/id_range.py",
     "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py",
+    "facts/inventory/changes.py", "facts/detail/counters.py", "facts/rates.py",
     "usage/normalise.py", "facts/addresses.py", "facts/address_plan.py", "link/transport_policy.py",
 )  # fmt: skip
 IMPURE_MODULES = {"trio", "socket", "time", "os", "subprocess", "sqlite3", "httpx", "random", "pathlib", "asyncio"}

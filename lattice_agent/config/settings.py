@@ -170,6 +170,22 @@ class AddressSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FactsSettings:
+    """What the agent counts of the host."""
+
+    interfaces: tuple[str, ...] = words(
+        "Interfaces whose traffic counts, exactly these (names or patterns such as eth*); unset: the physical ones.",
+        flag="facts-interfaces",
+        env="LATTICE_FACTS_INTERFACES",
+    )
+    exclude_interfaces: tuple[str, ...] = words(
+        "Interfaces whose traffic never counts.",
+        flag="facts-exclude-interfaces",
+        env="LATTICE_FACTS_EXCLUDE_INTERFACES",
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class UsageSettings:
     """Where the proxy's traffic counters come from; at most one source."""
 
@@ -228,6 +244,7 @@ class Settings:
     control_plane: ControlPlaneSettings
     report: ReportSettings
     addresses: AddressSettings
+    facts: FactsSettings
     usage: UsageSettings
     state: StateSettings
     log: LogSettings
@@ -239,6 +256,7 @@ SECTIONS: dict[str, type] = {
     "control_plane": ControlPlaneSettings,
     "report": ReportSettings,
     "addresses": AddressSettings,
+    "facts": FactsSettings,
     "usage": UsageSettings,
     "state": StateSettings,
     "log": LogSettings,

@@ -2,9 +2,10 @@
 
 import sys
 from datetime import datetime
-from pathlib import Path
+from typing import Final
 
 from lattice_agent.facts.cpu import parse_cpu_model, usable_cpus
+from lattice_agent.facts.look import Look
 from lattice_agent.facts.memory import Memory, parse_memory
 from lattice_agent.facts.reading import needs_portable
 from lattice_agent.facts.rooted import is_live, read_text
@@ -13,16 +14,19 @@ from lattice_agent.facts.uptime import boot_time_before, parse_boot_time, parse_
 from lattice_agent.facts.virtualization import read_virtualization
 from lattice_agent.wire.facts import HostFacts
 
+_CPUINFO_LIMIT: Final = 65_536
+"""Bytes; all CPUs say the same, and a machine has hundreds of them. Old ARM kernels name the model below four CPUs."""
 
-def collect_host_facts(root: Path, now: datetime, container_variable: str = "") -> HostFacts:
-    """Everything that is known of the host below ``root``; never raises.
+
+def collect_host_facts(look: Look, now: datetime, container_variable: str = "") -> HostFacts:
+    """Everything that is known of the host that is looked at; never raises.
 
     ``now`` (aware) is the stamp. ``container_variable`` is the value of ``container`` in the environment the agent was
     started with (see ``facts.virtualization``). An empty field was not known.
     """
-    stat = read_text(root, "proc/stat")
-    cpuinfo = read_text(root, "proc/cpuinfo")
-    memory, boot_time = _portable() if needs_portable(root) else _from_proc(root, stat, now)
+    root = look.root
+    cpuinfo = read_text(root, "proc/cpuinfo", _CPUINFO_LIMIT)
+    memory, boot_time = _portable() if needs_portable(root) else _from_proc(look, now)
     distribution = read_distribution(root)
     return HostFacts(
         hostname=read_hostname(root),
@@ -31,7 +35,7 @@ def collect_host_facts(root: Path, now: datetime, container_variable: str = "") 
         platform_version=distribution.version,
         kernel_version=read_kernel_version(root),
         arch=read_arch(root),
-        cpu_cores=usable_cpus(root, stat),
+        cpu_cores=usable_cpus(root, look.text("proc/stat")),
         cpu_model=parse_cpu_model(cpuinfo),
         memory_total=memory.total,
         swap_total=memory.swap_total,
@@ -41,10 +45,10 @@ def collect_host_facts(root: Path, now: datetime, container_variable: str = "") 
     )
 
 
-def _from_proc(root: Path, stat: str, now: datetime) -> tuple[Memory, datetime | None]:
-    uptime_s = parse_uptime(read_text(root, "proc/uptime"))
-    memory = parse_memory(read_text(root, "proc/meminfo"))
-    return memory, parse_boot_time(stat) or boot_time_before(now, uptime_s)
+def _from_proc(look: Look, now: datetime) -> tuple[Memory, datetime | None]:
+    uptime_s = parse_uptime(look.text("proc/uptime"))
+    memory = parse_memory(look.text("proc/meminfo"))
+    return memory, parse_boot_time(look.text("proc/stat")) or boot_time_before(now, uptime_s)
 
 
 def _portable() -> tuple[Memory, datetime | None]:

@@ -3,7 +3,7 @@
 The heartbeat has its own connection lane and its own task: nothing that a script or another report does delays it.
 Hello is retried in parallel and never fatal; the heartbeat does not wait for it. Facts are sampled in a thread with
 a deadline: a file system that hangs costs the fresh values, not the heartbeat. ``run_sync`` must offer one thread that
-nobody else uses and that may be left behind: while it hangs, no second one is started.
+nobody else uses and that may be left behind: while it hangs, no second one is started, and beats wait no longer for it.
 """
 
 import logging
@@ -15,21 +15,27 @@ from typing import Any, Final
 import trio
 
 from lattice_agent import __version__
+from lattice_agent.facts.detail.own_cost import OwnLoad
 from lattice_agent.facts.wireguard import WireGuard
 from lattice_agent.link.announced import announced_features
 from lattice_agent.link.features import Features
 from lattice_agent.link.line import Line, Reply
 from lattice_agent.link.patience import Patience, spread
+from lattice_agent.link.verdict import Kind
 from lattice_agent.wire.base import WireError, decode_json, encode
+from lattice_agent.wire.ext import METRICS_DETAIL
 from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.hello import Addresses, Compatibility, Hello
 from lattice_agent.wire.metrics import Heartbeat, Metrics
+from lattice_agent.wire.metrics_detail import MetricsDetail
 from lattice_agent.wire.runtime import AgentRuntime
 
 log = logging.getLogger(__name__)
 
 COMPATIBILITY: Final = Compatibility(server_min="v0.2.2-alpha.2", dashboard_min="v0.2.2-alpha.7", channel="alpha")
 FACTS_DEADLINE_S: Final = 2.0
+HUNG_FACTS_DEADLINE_S: Final = 0.05
+"""After a sample that came too late: time to find out that the thread is free again."""
 RETRY_BASE_S: Final = 1.0
 RETRY_CAP_S: Final = 10.0
 """With a black hole for a server an attempt takes its 30 s and then waits this long: two fit into the 90 s after which
@@ -39,10 +45,12 @@ JITTER: Final = 0.05
 
 @dataclass(frozen=True)
 class Sample:
-    """What is told about the host."""
+    """What is told about the host; ``detail`` if the control plane takes it, and ``problem`` for the log."""
 
     facts: HostFacts
     metrics: Metrics
+    detail: MetricsDetail | None = None
+    problem: str = ""
 
 
 class HeartbeatService:
@@ -57,7 +65,8 @@ class HeartbeatService:
         *,
         node_id: str,
         interval_s: float,
-        sample: Callable[[], Sample],
+        sample: Callable[[OwnLoad | None], Sample],
+        own_load: Callable[[], OwnLoad],
         run_sync: Callable[..., Any],
         addresses: Callable[[], Addresses],
         runtime: Callable[[], AgentRuntime],
@@ -69,6 +78,7 @@ class HeartbeatService:
         self._node_id = node_id
         self._interval_s = interval_s
         self._sample = sample
+        self._own_load = own_load
         self._run_sync = run_sync
         self._addresses = addresses
         self._runtime = runtime
@@ -76,6 +86,7 @@ class HeartbeatService:
         self._rng = rng
         self._last = Sample(HostFacts(), Metrics())
         self._sample_problem = ""
+        self._facts_deadline_s = FACTS_DEADLINE_S
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hello and heartbeat side by side."""
@@ -124,7 +135,16 @@ class HeartbeatService:
         heartbeat = Heartbeat(
             **self._identity(), metrics=sample.metrics, host_facts=sample.facts, agent_runtime=self._runtime()
         )
-        return await self._line.post("/api/agent/metrics", encode(heartbeat), urgent=True)
+        if sample.detail is None or not self._features.has(METRICS_DETAIL):
+            return await self._line.post("/api/agent/metrics", encode(heartbeat), urgent=True)
+        detailed = heartbeat.model_copy(update={"metrics_detail": sample.detail})
+        reply = await self._line.post("/api/agent/metrics", encode(detailed), urgent=True)
+        if reply.verdict.kind is Kind.REFUSED:
+            # Being online matters more than being known in detail.
+            log.warning("the heartbeat is refused with detailed metrics and goes on without: %s", reply.verdict.text)
+            self._features.withdraw(METRICS_DETAIL)
+            reply = await self._line.post("/api/agent/metrics", encode(heartbeat), urgent=True)
+        return reply
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -136,14 +156,17 @@ class HeartbeatService:
 
     async def _fresh_sample(self) -> Sample:
         """What the host is now, or was when it last could be read: within the deadline, and never an exception."""
+        load = self._own_load() if self._features.has(METRICS_DETAIL) else None
         problem = ""
-        with trio.move_on_after(FACTS_DEADLINE_S) as scope:
+        with trio.move_on_after(self._facts_deadline_s) as scope:
             try:
-                self._last = await self._run_sync(self._sample)
+                self._last = await self._run_sync(self._sample, load)
+                problem = self._last.problem
             except Exception as error:  # noqa: BLE001  # facts are best effort; the heartbeat is not
                 problem = f"{type(error).__name__}: {error}"
         if scope.cancelled_caught:
             problem = f"not read within {FACTS_DEADLINE_S:.0f} s"
+        self._facts_deadline_s = HUNG_FACTS_DEADLINE_S if scope.cancelled_caught else FACTS_DEADLINE_S
         if problem != self._sample_problem:
             self._sample_problem = problem
             log.warning("facts of the host: %s", problem or "can be read again")

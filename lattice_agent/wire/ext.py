@@ -8,6 +8,10 @@ from lattice_agent.wire.results import TaskResult
 EXT_VERSION: Final = 1
 BATCH_RESULTS: Final = "results.batch"
 BATCH_LEASES: Final = "tasks.batch"
+HOST_INVENTORY: Final = "facts.inventory"
+"""POST /api/agent/inventory is taken."""
+METRICS_DETAIL: Final = "metrics.detail"
+"""A heartbeat may carry ``metrics_detail``."""
 MAX_RESULTS: Final = 32
 """Results in one POST /api/agent/task-results."""
 MAX_LEASES: Final = 16

@@ -36,3 +36,10 @@ class FactModel(WireModel):
         if info.mode != "json":
             return fields
         return {name: value for name, value in fields.items() if value is not None and value not in ("", [], ())}
+
+
+class Gap(WireModel):
+    """A family of facts that could not be had this time, and why."""
+
+    family: str = ""
+    reason: str = ""

@@ -8,15 +8,15 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from lattice_agent.wire.base import Items, Time, Uint, WireModel
-from lattice_agent.wire.fact import Fact, FactModel
+from lattice_agent.wire.fact import Fact, FactModel, Gap
 
 TEXT_BYTES: Final = 256
 """UTF-8 bytes of any text in an inventory."""
 MAX_FLAGS: Final = 16
 MAX_DISKS: Final = 256
 MAX_FILESYSTEMS: Final = 256
-MAX_INTERFACES: Final = 512
-MAX_ADDRESSES: Final = 32
+MAX_INTERFACES: Final = 256
+MAX_ADDRESSES: Final = 16
 MAX_ACCELERATORS: Final = 64
 MAX_EVIDENCE: Final = 16
 MAX_GAPS: Final = 32
@@ -360,13 +360,6 @@ class Packages(FactModel):
             unit="packages",
         ),
     ] = None
-
-
-class Gap(WireModel):
-    """A family that could not be had this time, and why."""
-
-    family: str = ""
-    reason: str = ""
 
 
 class HostInventory(FactModel):

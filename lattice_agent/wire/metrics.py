@@ -1,8 +1,11 @@
 """POST /api/agent/metrics: the heartbeat (protocol reference 1.3, 4.2)."""
 
-from lattice_agent.wire.base import Time, Uint, WireModel
+from typing import Annotated
+
+from lattice_agent.wire.base import OMIT, Time, Uint, WireModel
 from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.hello import Addresses, Compatibility
+from lattice_agent.wire.metrics_detail import MetricsDetail
 from lattice_agent.wire.runtime import AgentRuntime
 
 
@@ -26,7 +29,7 @@ class Metrics(WireModel):
 
 
 class Heartbeat(Addresses):
-    """Only ``node_id`` is required by the server."""
+    """Only ``node_id`` is required by the server. ``metrics_detail`` is ours (docs/protocol.md)."""
 
     node_id: str = ""
     version: str = ""
@@ -34,3 +37,4 @@ class Heartbeat(Addresses):
     metrics: Metrics = Metrics()
     host_facts: HostFacts = HostFacts()
     agent_runtime: AgentRuntime | None = None
+    metrics_detail: Annotated[MetricsDetail | None, OMIT] = None

@@ -9,11 +9,12 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from lattice_agent.wire.base import Items, Uint
-from lattice_agent.wire.fact import Fact, FactModel
+from lattice_agent.wire.fact import Fact, FactModel, Gap
 
 MAX_CORES: Final = 4096
 MAX_DISKS: Final = 256
-MAX_INTERFACES: Final = 512
+MAX_INTERFACES: Final = 256
+MAX_GAPS: Final = 8
 
 Count = Uint | None
 Rate = Annotated[float, Field(ge=0)] | None
@@ -153,3 +154,4 @@ class MetricsDetail(FactModel):
     interfaces: Annotated[Items[InterfaceUse], Field(max_length=MAX_INTERFACES)] = ()
     kernel: Kernel | None = None
     agent: AgentCost | None = None
+    gaps: Annotated[Items[Gap], Field(max_length=MAX_GAPS)] = ()

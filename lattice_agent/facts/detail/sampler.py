@@ -1,7 +1,7 @@
 """Two readings become ``metrics_detail``: the state that rates need, for one consumer."""
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 from lattice_agent.facts.cpu import parse_cpu_times
@@ -25,29 +25,26 @@ _RECORDED_PAGE = 4096  # bytes; of a recorded host the true size is not known
 class DetailSampler:
     """Keeps what the last reading counted. One sampler belongs to one consumer (see ``metrics.MetricsSampler``)."""
 
-    def __init__(
-        self,
-        root: Path = Path("/"),
-        selection: Selection = AUTOMATIC,
-        own_load: Callable[[], OwnLoad] | None = None,
-    ) -> None:
+    def __init__(self, root: Path = Path("/"), selection: Selection = AUTOMATIC) -> None:
         self._selection = selection
-        self._own_load = own_load
         self._cost = CostReader()
         self._drives = DriveNames()
         self._page_bytes = os.sysconf("SC_PAGE_SIZE") if is_live(root) else _RECORDED_PAGE
         self._baseline: tuple[Counters, float] | None = None
         self._last = MetricsDetail()
 
-    def sample(self, look: Look, now_monotonic: float) -> MetricsDetail:
-        """The message for this look. A look sooner than half a second after the last repeats the last message."""
+    def sample(self, look: Look, now_monotonic: float, load: OwnLoad | None = None) -> MetricsDetail:
+        """The message for this look; with the cost of this process if it says its ``load``.
+
+        A look sooner than half a second after the last repeats the last message.
+        """
         elapsed_s = None if self._baseline is None else now_monotonic - self._baseline[1]
         if elapsed_s is not None and elapsed_s < MIN_ELAPSED_S:
             return self._last
         before = Counters() if self._baseline is None else self._baseline[0]
         after = self._count(look)
         self._baseline = after, now_monotonic
-        self._last = self._message(look, before, after, elapsed_s, self._agent_cost(now_monotonic))
+        self._last = self._message(look, before, after, elapsed_s, self._agent_cost(now_monotonic, load))
         return self._last
 
     def _count(self, look: Look) -> Counters:
@@ -73,8 +70,8 @@ class DetailSampler:
             agent=agent,
         )
 
-    def _agent_cost(self, now_monotonic: float) -> AgentCost | None:
-        return None if self._own_load is None else self._cost.read(now_monotonic, self._own_load())
+    def _agent_cost(self, now_monotonic: float, load: OwnLoad | None) -> AgentCost | None:
+        return None if load is None else self._cost.read(now_monotonic, load)
 
 
 class DriveNames:

@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from lattice_agent.facts.detail.own_cost import OwnLoad
 from lattice_agent.facts.wireguard import WireGuard
 from lattice_agent.link.answer import Answer
 from lattice_agent.link.errors import Reason, UnreachableError
@@ -23,6 +24,7 @@ from lattice_agent.report.runtime import describe_runtime
 from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.hello import Addresses
 from lattice_agent.wire.metrics import Metrics
+from lattice_agent.wire.metrics_detail import AgentCost, MetricsDetail
 from lattice_agent.wire.runtime import AgentRuntime
 from tests.contract.test_golden_models import shape_of
 from tests.golden_files import exchange
@@ -58,7 +60,7 @@ class ScriptedPlane:
         return [at for at, seen, _, _ in self.seen if seen == path]
 
 
-def sample() -> Sample:
+def sample(load: OwnLoad | None = None) -> Sample:
     facts = HostFacts(
         hostname="node-1",
         os="linux",
@@ -88,9 +90,9 @@ def runtime() -> AgentRuntime:
     )
 
 
-async def directly(fn: Callable[[], Any]) -> Any:
+async def directly(fn: Callable[..., Any], *args: Any) -> Any:
     await trio.lowlevel.checkpoint()
-    return fn()
+    return fn(*args)
 
 
 def service(plane: ScriptedPlane, features: Features | None = None, **changes: Any) -> HeartbeatService:
@@ -98,6 +100,7 @@ def service(plane: ScriptedPlane, features: Features | None = None, **changes: A
         "node_id": "node-1",
         "interval_s": INTERVAL_S,
         "sample": sample,
+        "own_load": OwnLoad,
         "run_sync": directly,
         "addresses": lambda: Addresses(internal_ip="10.0.0.5", internal_ipv6="fd00::5"),
         "runtime": runtime,
@@ -172,11 +175,15 @@ async def test_trap_04_back_within_ninety_seconds_after_an_outage(autojump_clock
 async def test_facts_that_hang_do_not_delay_the_heartbeat(autojump_clock: MockClock) -> None:
     plane = ScriptedPlane()
 
-    async def hangs(fn: Callable[[], Any]) -> Any:
+    async def hangs(fn: Callable[..., Any], *args: Any) -> Any:
         await trio.sleep_forever()
 
     await run_for(100, service(plane, run_sync=hangs))
-    assert len(plane.times("/api/agent/metrics")) >= 9
+    times = plane.times("/api/agent/metrics")
+    assert len(times) >= 9
+    # Hello and the first beat wait for the thread once; the beats after it are on the grid.
+    gaps = [later - earlier for earlier, later in pairwise(times[1:])]
+    assert gaps == pytest.approx([INTERVAL_S] * len(gaps), rel=0.06)
 
 
 async def test_features_come_with_the_answer_to_hello(autojump_clock: MockClock) -> None:
@@ -221,10 +228,10 @@ async def test_hello_and_the_first_heartbeat_both_carry_the_facts(autojump_clock
     """They start together and share one thread for reading."""
     plane, thread = ScriptedPlane(), trio.CapacityLimiter(1)
 
-    async def one_thread(fn: Callable[[], Any]) -> Any:
+    async def one_thread(fn: Callable[..., Any], *args: Any) -> Any:
         async with thread:
             await trio.sleep(0.5)
-            return fn()
+            return fn(*args)
 
     await run_for(5, service(plane, run_sync=one_thread))
     assert {path: body["host_facts"].get("hostname") for _, path, body, _ in plane.seen} == {
@@ -238,9 +245,60 @@ async def test_a_sampler_that_fails_costs_the_facts_only_and_is_said_once(
 ) -> None:
     plane = ScriptedPlane()
 
-    def broken() -> Sample:
+    def broken(load: OwnLoad | None) -> Sample:
         raise ValueError("no such file")
 
     await run_for(1000, service(plane, sample=broken))
     assert len(plane.times("/api/agent/metrics")) >= 95
     assert caplog.text.count("no such file") == 1
+
+
+async def test_fresh_facts_come_again_after_the_thread_is_free(autojump_clock: MockClock) -> None:
+    plane = ScriptedPlane()
+
+    async def hangs_at_first(fn: Callable[..., Any], *args: Any) -> Any:
+        if trio.current_time() < 50:
+            await trio.sleep_forever()
+        return await directly(fn, *args)
+
+    await run_for(100, service(plane, run_sync=hangs_at_first))
+    names = [body["host_facts"].get("hostname") for _, path, body, _ in plane.seen if path.endswith("metrics")]
+    assert names[0] is None
+    assert names[-1] == "node-1"
+
+
+DETAILED = {"ok": True, "lattice_ext": {"v": 1, "features": ["metrics.detail"]}}
+
+
+def detailed(load: OwnLoad | None) -> Sample:
+    base = sample()
+    if load is None:
+        return base
+    return Sample(base.facts, base.metrics, MetricsDetail(agent=AgentCost(tasks_running=load.tasks_running)))
+
+
+async def test_details_are_measured_and_sent_only_while_announced(autojump_clock: MockClock) -> None:
+    plane, features = ScriptedPlane(), Features()
+    with trio.move_on_after(100):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service(plane, features, sample=detailed, own_load=lambda: OwnLoad(0.0, 3, 0)).run)
+            await trio.sleep(35)
+            features.announced(["metrics.detail"])
+            await trio.sleep(35)
+            features.announced([])
+    sent = [(at, body.get("metrics_detail")) for at, path, body, _ in plane.seen if path.endswith("metrics")]
+    assert all(detail is None for at, detail in sent if not 35 < at < 70)
+    assert [detail for at, detail in sent if 35 < at < 70] == [{"agent": {"tasks_running": 3}}] * 3
+
+
+async def test_a_heartbeat_that_is_refused_for_its_details_goes_on_without(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    plane, features = ScriptedPlane(), Features()
+    plane.answer = DETAILED
+    plane.status = lambda path: 400 if path.endswith("metrics") and "metrics_detail" in plane.seen[-1][2] else 200
+    await run_for(100, service(plane, features, sample=detailed, own_load=OwnLoad))
+    with_detail = ["metrics_detail" in body for _, path, body, _ in plane.seen if path.endswith("metrics")]
+    assert with_detail.count(True) == 1
+    assert len(with_detail) >= 9
+    assert caplog.text.count("goes on without") == 1
