@@ -8,11 +8,13 @@ from lattice_agent.wire.base import UNSET_TIME, WireModel, encode
 from lattice_agent.wire.events import AgentEvent
 from lattice_agent.wire.hello import Addresses as SentAddresses
 from lattice_agent.wire.hello import Hello
+from lattice_agent.wire.host_inventory import TEXT_BYTES, HostInventory
 from lattice_agent.wire.metrics import Heartbeat
 from server_stub.rules.addresses import Addresses, merge
-from server_stub.rules.facts import clean_facts, clean_metrics, clean_runtime, clean_text
+from server_stub.rules.facts import clean_document, clean_facts, clean_metrics, clean_runtime, clean_text
 from server_stub.store.base import Tables
-from server_stub.store.records import BY_AGENT, AuditEvent, Node, Presence
+from server_stub.store.records import BY_AGENT, AuditEvent, Node, Presence, StoredInventory
+from server_stub.times import in_utc
 
 _VERSION_BYTES: Final = 96
 _EVENT_TEXT_BYTES: Final = 240
@@ -30,6 +32,7 @@ def take_hello(tables: Tables, node_id: str, hello: Hello, observed: str, now: d
         before.host_facts if facts is None else _document(facts),
         before.metrics,
         before.agent_runtime,
+        before.metrics_detail,
     )
     tables.nodes.set_presence(node_id, presence)
 
@@ -45,8 +48,16 @@ def take_heartbeat(tables: Tables, node_id: str, beat: Heartbeat, observed: str,
         before.host_facts if facts is None else _document(facts),
         _document(clean_metrics(beat.metrics)),
         None if beat.agent_runtime is None else _document(clean_runtime(beat.agent_runtime)),
+        None if beat.metrics_detail is None else clean_document(_document(beat.metrics_detail), TEXT_BYTES),
     )
     tables.nodes.set_presence(node_id, presence)
+
+
+def take_inventory(tables: Tables, node_id: str, inventory: HostInventory, now: datetime) -> None:
+    """The whole inventory as it was reported replaces the one before."""
+    sized = inventory.model_copy(update={"collected_at": in_utc(inventory.collected_at)})
+    document = clean_document(_document(sized), TEXT_BYTES)
+    tables.nodes.set_inventory(StoredInventory(node_id, now, document))
 
 
 def take_event(tables: Tables, node_id: str, event: AgentEvent, now: datetime) -> None:

@@ -11,11 +11,19 @@ from starlette.routing import BaseRoute, Route
 from lattice_agent.wire.base import parse
 from lattice_agent.wire.config import AgentConfig, DebugConfig, IpConfig
 from lattice_agent.wire.envelope import Ok
-from lattice_agent.wire.ext import BATCH_LEASES, BATCH_RESULTS, EXT_VERSION, Announcement
+from lattice_agent.wire.ext import (
+    BATCH_LEASES,
+    BATCH_RESULTS,
+    EXT_VERSION,
+    HOST_INVENTORY,
+    METRICS_DETAIL,
+    Announcement,
+)
 from lattice_agent.wire.hello import Hello
+from lattice_agent.wire.host_inventory import HostInventoryReport
 from lattice_agent.wire.metrics import Heartbeat
 from lattice_agent.wire.usage import UsageReport
-from server_stub.actions.presence import take_heartbeat, take_hello
+from server_stub.actions.presence import take_heartbeat, take_hello, take_inventory
 from server_stub.actions.registry import get_node
 from server_stub.actions.usage import take_usage
 from server_stub.api import accepted, agent_tasks, control_stream
@@ -26,7 +34,7 @@ from server_stub.api.plane import plane_of
 from server_stub.store.base import Tables
 from server_stub.store.records import Node
 
-EXTENSIONS: Final = Announcement(v=EXT_VERSION, features=(BATCH_RESULTS, BATCH_LEASES))
+EXTENSIONS: Final = Announcement(v=EXT_VERSION, features=(BATCH_RESULTS, BATCH_LEASES, HOST_INVENTORY, METRICS_DETAIL))
 _DEBUG_LINE_BYTES: Final = 4_096
 _DEBUG_BATCH_LINES: Final = 100
 _ANY_METHOD: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -50,6 +58,15 @@ async def metrics(request: Request) -> Response:
     node_id = await confirm_node(request, credential, beat.node_id)
     observed = source_address(request)
     await plane.write(partial(take_heartbeat, node_id=node_id, beat=beat, observed=observed, now=plane.now()))
+    return ok()
+
+
+async def inventory(request: Request) -> Response:
+    plane = plane_of(request)
+    credential = await admit_node(request)
+    report = await read_message(request, HostInventoryReport)
+    node_id = await confirm_node(request, credential, report.node_id)
+    await plane.write(partial(take_inventory, node_id=node_id, inventory=report.inventory, now=plane.now()))
     return ok()
 
 
@@ -100,6 +117,7 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/api/agent/hello", hello, methods=_ANY_METHOD),
         Route("/api/agent/metrics", metrics, methods=_ANY_METHOD),
+        Route("/api/agent/inventory", inventory, methods=["POST"]),
         Route("/api/agent/config", config, methods=["GET"]),
         Route("/api/agent/tasks", agent_tasks.tasks, methods=_ANY_METHOD),
         Route("/api/agent/task-result", agent_tasks.task_result, methods=_ANY_METHOD),

@@ -23,12 +23,12 @@ from server_stub.api.orders import (
     SetIpConfig,
 )
 from server_stub.api.plane import plane_of
-from server_stub.api.views import node_view, operator_view, profile_view, user_view
+from server_stub.api.views import inventory_view, node_view, operator_view, profile_view, user_view
 from server_stub.errors import Refused
 from server_stub.ids import new_node_token, new_operator_token
 from server_stub.rules.usage import Account
 from server_stub.store.base import Tables
-from server_stub.store.records import Node, Operator, Profile, User
+from server_stub.store.records import Node, Operator, Profile, StoredInventory, User
 from server_stub.times import in_utc, text
 
 
@@ -59,6 +59,18 @@ async def show_node(request: Request) -> Response:
     await admit_operator(request)
     node = await plane.read(partial(registry.get_node, node_id=request.path_params["node_id"]))
     return document({"node": node_view(node, plane.now())})
+
+
+async def show_inventory(request: Request) -> Response:
+    plane = plane_of(request)
+    await admit_operator(request)
+    node_id = request.path_params["node_id"]
+
+    def work(tables: Tables) -> StoredInventory | None:
+        registry.get_node(tables, node_id)
+        return tables.nodes.inventory(node_id)
+
+    return document(inventory_view(await plane.read(work)))
 
 
 async def rotate_node(request: Request) -> Response:
@@ -178,6 +190,7 @@ def routes() -> list[BaseRoute]:
         Route("/api/v1/nodes", add_node, methods=["POST"]),
         Route("/api/v1/nodes", list_nodes, methods=["GET"]),
         Route("/api/v1/nodes/{node_id}", show_node, methods=["GET"]),
+        Route("/api/v1/nodes/{node_id}/inventory", show_inventory, methods=["GET"]),
         Route("/api/v1/nodes/{node_id}/rotate", rotate_node, methods=["POST"]),
         Route("/api/v1/nodes/{node_id}/disable", disable_node, methods=["POST"]),
         Route("/api/v1/nodes/{node_id}/config", configure_node, methods=["PUT"]),

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from server_stub.rules.facts import is_online
-from server_stub.store.records import AuditEvent, Node, Operator, Profile, StoredResult, Task, User
+from server_stub.store.records import AuditEvent, Node, Operator, Profile, StoredInventory, StoredResult, Task, User
 from server_stub.times import text
 
 View = dict[str, Any]
@@ -25,8 +25,16 @@ def node_view(node: Node, now: datetime) -> View:
         "host_facts": presence.host_facts,
         "metrics": presence.metrics,
         "agent_runtime": presence.agent_runtime,
+        "metrics_detail": presence.metrics_detail,
         "config": node.overrides,
     }
+
+
+def inventory_view(inventory: StoredInventory | None) -> View:
+    """``inventory`` is null while the node has reported none."""
+    if inventory is None:
+        return {"inventory": None, "received_at": None}
+    return {"inventory": inventory.document, "received_at": text(inventory.received_at)}
 
 
 def operator_view(operator: Operator) -> View:

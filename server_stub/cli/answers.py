@@ -13,7 +13,7 @@ from server_stub.rules.states import OPEN_STATUSES
 
 
 class Node(WireModel):
-    """A node. The four mappings are what its agent reported, shown as they come."""
+    """A node. The mappings are what its agent reported, shown as they come."""
 
     id: str
     name: str = ""
@@ -26,12 +26,20 @@ class Node(WireModel):
     host_facts: Mapping[str, Any] = {}
     metrics: Mapping[str, Any] = {}
     agent_runtime: Mapping[str, Any] = {}
+    metrics_detail: Mapping[str, Any] = {}
 
 
 class NodeAnswer(WireModel):
     """One node."""
 
     node: Node
+
+
+class InventoryAnswer(WireModel):
+    """What a node reported of its host: families, each a group of fields or a list of such groups."""
+
+    inventory: Mapping[str, Any] = {}
+    received_at: Time = None
 
 
 class TokenAnswer(WireModel):

@@ -6,10 +6,10 @@ granted about them, and there is an end to how much is shown.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from server_stub.cli.text import duration, fields, size
+from server_stub.cli.text import duration, fields, size, visible
 
 _LINES: Final = 200  # of one section; what is beyond is counted
 _DEPTH: Final = 3  # of nested mappings; what is deeper is shown as JSON on one line
@@ -24,6 +24,20 @@ def section(reported: Mapping[str, object]) -> list[str]:
     lines = fields(pairs[:_LINES])
     if len(pairs) > _LINES:
         lines.append(f"... and {len(pairs) - _LINES} more; see them with --json")
+    return lines
+
+
+def items(reported: Iterable[object]) -> list[str]:
+    """One line for each group of fields: ``key value, key value``; what is no group is left out."""
+    lines = []
+    for number, item in enumerate(reported):
+        if number == _LINES:
+            lines.append("... and more; see them with --json")
+            break
+        if isinstance(item, Mapping):
+            lines.append(
+                ", ".join(f"{visible(key)} {visible(value)}" for key, value in _flat(item, prefix="", depth=1))
+            )
     return lines
 
 

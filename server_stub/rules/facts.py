@@ -54,6 +54,17 @@ def clean_metrics(metrics: Metrics) -> Metrics:
     return metrics.model_copy(update={"collected_at": in_utc(metrics.collected_at)})
 
 
+def clean_document(value: Any, max_bytes: int) -> Any:
+    """A JSON value whose texts, keys included, are without control characters and of at most so many bytes."""
+    if isinstance(value, str):
+        return clean_text(value, max_bytes)
+    if isinstance(value, list):
+        return [clean_document(item, max_bytes) for item in value]
+    if isinstance(value, dict):
+        return {clean_text(key, max_bytes): clean_document(item, max_bytes) for key, item in value.items()}
+    return value
+
+
 def clean_runtime(runtime: AgentRuntime) -> AgentRuntime:
     """The kill switch of the node wins over its other flags; the first 16 distinct features are kept, sorted."""
     features = dict.fromkeys(clean_text(feature, _FEATURE_BYTES) for feature in runtime.task_sandbox_features)

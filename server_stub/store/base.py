@@ -33,6 +33,7 @@ from server_stub.store.records import (
     Operator,
     Presence,
     Profile,
+    StoredInventory,
     StoredResult,
     Task,
     User,
@@ -56,6 +57,8 @@ class NodeTable(Protocol):
     def set_disabled(self, node_id: str, disabled: bool) -> None: ...
     def set_overrides(self, node_id: str, overrides: dict[str, Any]) -> None: ...
     def set_presence(self, node_id: str, presence: Presence) -> None: ...
+    def set_inventory(self, inventory: StoredInventory) -> None: ...
+    def inventory(self, node_id: str) -> StoredInventory | None: ...
 
 
 class OperatorTable(Protocol):

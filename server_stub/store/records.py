@@ -23,8 +23,17 @@ class Credential:
 
 
 @dataclass(frozen=True)
+class StoredInventory:
+    """What a node last reported of its host (JSON object)."""
+
+    node_id: str
+    received_at: datetime
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Presence:
-    """What a node last said about itself. The three documents are JSON objects, ``None`` while unknown."""
+    """What a node last said about itself. The four documents are JSON objects, ``None`` while unknown."""
 
     last_seen: datetime | None = None
     agent_version: str = ""
@@ -32,6 +41,7 @@ class Presence:
     host_facts: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
     agent_runtime: dict[str, Any] | None = None
+    metrics_detail: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What the control plane knows of its nodes: presence, facts, configuration."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,10 +79,77 @@ async def config(node: Caller) -> dict[str, Any]:
 async def test_hello_and_config_announce_the_extensions() -> None:
     async with control_plane() as world:
         node = await world.node("n1")
-        announced = {"v": 1, "features": ["results.batch", "tasks.batch"]}
+        announced = {"v": 1, "features": ["results.batch", "tasks.batch", "facts.inventory", "metrics.detail"]}
         assert (await node.post(HELLO, {})).json() == {"ok": True, "lattice_ext": announced}
         assert (await config(node))["lattice_ext"] == announced
         assert (await node.post(HEARTBEAT, {})).json() == {"ok": True}
+
+
+INVENTORY = "/api/agent/inventory"
+
+
+async def test_the_inventory_is_kept_whole_and_replaced_by_the_next() -> None:
+    async with control_plane() as world:
+        node = await world.node("n1")
+        path = "/api/v1/nodes/n1/inventory"
+        assert (await world.operator.get(path)).json() == {"inventory": None, "received_at": None}
+        first = {"cpu": {"model": "Ex\u202eample\n", "cores": 4}, "disks": [{"name": "sda", "rotational": False}]}
+        assert (await node.post(INVENTORY, {"inventory": first})).json() == {"ok": True}
+        told = (await world.operator.get(path)).json()
+        assert told["inventory"] == {
+            "collected_at": None,
+            "cpu": {"model": "Example", "cores": 4},
+            "disks": [{"name": "sda", "rotational": False}],
+        }
+        assert told["received_at"] is not None
+        await node.post(INVENTORY, {"inventory": {"memory": {"total_bytes": 5}}})
+        assert (await world.operator.get(path)).json()["inventory"] == {
+            "collected_at": None,
+            "memory": {"total_bytes": 5},
+        }
+        assert (await world.operator.get("/api/v1/nodes/n2/inventory")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cpu": {"cores": -1}},
+        {"cpu": {"cores": 1.5}},
+        {"cpu": []},
+        {"disks": [{}] * 257},
+        {"gaps": [{"family": 5}]},
+        {"cgroup": {"cpu_quota_cores": -0.5}},
+    ],
+)
+async def test_an_inventory_that_is_none_is_refused_and_keeps_the_one_before(wrong: dict[str, Any]) -> None:
+    async with control_plane() as world:
+        node = await world.node("n1")
+        await node.post(INVENTORY, {"inventory": {"memory": {"total_bytes": 5}}})
+        assert (await node.post(INVENTORY, {"inventory": wrong})).status_code == 400
+        told = (await world.operator.get("/api/v1/nodes/n1/inventory")).json()
+        assert told["inventory"]["memory"] == {"total_bytes": 5}
+
+
+async def test_an_inventory_needs_the_node_s_token() -> None:
+    async with control_plane() as world:
+        node = await world.node("n1")
+        assert (await replace(node, token="x" * 43).post(INVENTORY, {"inventory": {}})).status_code == 401
+        assert (await node.get("/api/v1/nodes/n1/inventory")).status_code == 401
+
+
+async def test_details_of_a_heartbeat_are_shown_until_one_comes_without() -> None:
+    async with control_plane() as world:
+        node = await world.node("n1")
+        detail = {"kernel": {"processes": 7}, "disks": [{"name": "s\x1bda", "busy": 12.5}]}
+        await node.post(HEARTBEAT, {"metrics": {"load1": 0.5}, "metrics_detail": detail})
+        assert (await shown(world))["metrics_detail"] == {
+            "kernel": {"processes": 7},
+            "disks": [{"name": "sda", "busy": 12.5}],
+        }
+        await node.post(HELLO, {})
+        assert (await shown(world))["metrics_detail"] is not None
+        await node.post(HEARTBEAT, {"metrics": {"load1": 0.5}})
+        assert (await shown(world))["metrics_detail"] is None
 
 
 async def test_overrides_come_and_go(autojump_clock: MockClock) -> None:

@@ -41,6 +41,7 @@ def _lines(node: Node) -> Iterator[str]:
     yield from _part("addresses", node.addresses)
     yield from _part("host facts", node.host_facts)
     yield from _part("metrics", node.metrics)
+    yield from _part("metrics in detail", node.metrics_detail)
     yield from _part("agent runtime", node.agent_runtime)
 
 

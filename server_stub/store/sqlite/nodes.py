@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from server_stub.rules.addresses import Addresses
-from server_stub.store.records import Credential, Node, Operator, Presence
+from server_stub.store.records import Credential, Node, Operator, Presence, StoredInventory
 from server_stub.times import from_us, opt_from_us, opt_to_us, to_us
 
 _NODE = (
     "SELECT id, name, identity_uuid, created_at, disabled, overrides, last_seen, agent_version, addresses, host_facts,"
-    " metrics, agent_runtime FROM node"
+    " metrics, agent_runtime, metrics_detail FROM node"
 )
 _EXECUTION_DISABLED = "task_execution_disabled"
 
@@ -65,7 +65,7 @@ class SqliteNodes:
     def set_presence(self, node_id: str, presence: Presence) -> None:
         self._connection.execute(
             "UPDATE node SET last_seen = ?, agent_version = ?, addresses = ?, host_facts = ?, metrics = ?,"
-            " agent_runtime = ? WHERE id = ?",
+            " agent_runtime = ?, metrics_detail = ? WHERE id = ?",
             (
                 opt_to_us(presence.last_seen),
                 presence.agent_version,
@@ -73,9 +73,23 @@ class SqliteNodes:
                 _opt_json(presence.host_facts),
                 _opt_json(presence.metrics),
                 _opt_json(presence.agent_runtime),
+                _opt_json(presence.metrics_detail),
                 node_id,
             ),
         )
+
+    def set_inventory(self, inventory: StoredInventory) -> None:
+        self._connection.execute(
+            "INSERT INTO inventory (node_id, received_at, document) VALUES (?, ?, ?) ON CONFLICT (node_id)"
+            " DO UPDATE SET received_at = excluded.received_at, document = excluded.document",
+            (inventory.node_id, to_us(inventory.received_at), json.dumps(inventory.document, ensure_ascii=False)),
+        )
+
+    def inventory(self, node_id: str) -> StoredInventory | None:
+        row = self._connection.execute(
+            "SELECT received_at, document FROM inventory WHERE node_id = ?", (node_id,)
+        ).fetchone()
+        return None if row is None else StoredInventory(node_id, from_us(row[0]), json.loads(row[1]))
 
     def credentials(self) -> list[Credential]:
         """Of all nodes."""
@@ -138,13 +152,11 @@ def _opt_document(text: str | None) -> dict[str, Any] | None:
 
 
 def _node(row: tuple[Any, ...]) -> Node:
-    node_id, name, identity, created, disabled, overrides, seen, version, addresses, facts, metrics, runtime = row
+    node_id, name, identity, created, disabled, overrides, seen, version, addresses, *documents = row
     presence = Presence(
         opt_from_us(seen),
         version,
         Addresses(**json.loads(addresses)),
-        _opt_document(facts),
-        _opt_document(metrics),
-        _opt_document(runtime),
+        *map(_opt_document, documents),
     )
     return Node(node_id, name, identity, from_us(created), bool(disabled), json.loads(overrides), presence)

@@ -5,7 +5,7 @@ from typing import Final
 
 from server_stub.errors import StoreError
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Kept in ``PRAGMA user_version``; a database from a newer program is refused, never downgraded."""
 
 _TABLES: Final = """
@@ -13,8 +13,13 @@ CREATE TABLE node (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, identity_uuid TEXT NOT NULL, token_sha256 BLOB NOT NULL UNIQUE,
     created_at INTEGER NOT NULL, disabled INTEGER NOT NULL, overrides TEXT NOT NULL,
     last_seen INTEGER, agent_version TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '{}',
-    host_facts TEXT, metrics TEXT, agent_runtime TEXT
+    host_facts TEXT, metrics TEXT, agent_runtime TEXT, metrics_detail TEXT
 ) STRICT, WITHOUT ROWID;
+
+-- A table of its own: up to a megabyte, and never wanted where nodes are listed.
+CREATE TABLE inventory (
+    node_id TEXT PRIMARY KEY REFERENCES node (id), received_at INTEGER NOT NULL, document TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE operator (
     name TEXT PRIMARY KEY, token_sha256 BLOB NOT NULL UNIQUE, created_at INTEGER NOT NULL, revoked_at INTEGER
@@ -98,15 +103,29 @@ FROM user;
 """
 
 
+_FROM_1: Final = """
+ALTER TABLE node ADD COLUMN metrics_detail TEXT;
+CREATE TABLE inventory (
+    node_id TEXT PRIMARY KEY REFERENCES node (id), received_at INTEGER NOT NULL, document TEXT NOT NULL
+) STRICT;
+"""
+
+_STEPS: Final = {0: _TABLES, 1: _FROM_1}
+"""By the version that is found, what makes ``VERSION`` of it."""
+
+
 def migrate(connection: sqlite3.Connection) -> None:
-    """Creates the tables in an empty database; ``StoreError`` for one of a version that is not known."""
+    """Creates the tables in an empty database, or brings an older one to this version.
+
+    ``StoreError`` for one of a version that is not known.
+    """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == VERSION:
         return
-    if version != 0:
+    if version not in _STEPS:
         raise StoreError(
             f"database has schema version {version}, this program knows {VERSION}",
             hint="use the version of lattice-control that wrote it, or a newer one",
         )
-    # One transaction: a kill in between leaves an empty database, and the next start begins again.
-    connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+    # One transaction: a kill in between leaves the database as it was, and the next start begins again.
+    connection.executescript(f"BEGIN IMMEDIATE; {_STEPS[version]} PRAGMA user_version = {VERSION}; COMMIT;")

@@ -14,8 +14,9 @@ from server_stub.config import Limits
 from server_stub.errors import Refused, SettingsError, StoreError, StoreLockedError
 from server_stub.ids import token_digest
 from server_stub.store.base import Tables
-from server_stub.store.records import BY_AGENT, AuditEvent, Credential
+from server_stub.store.records import BY_AGENT, AuditEvent, Credential, StoredInventory
 from server_stub.store.sqlite import SqliteStore
+from server_stub.store.sqlite.schema import migrate
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 EVERYTHING = {"action": None, "node_id": None, "limit": 10_000}
@@ -111,11 +112,46 @@ def test_one_process_at_a_time(path: str) -> None:
     SqliteStore(path).close()
 
 
+def test_a_database_of_version_1_is_brought_to_this_one_and_keeps_what_it_holds(path: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript((Path(__file__).parent / "schema_1.sql").read_text())
+    connection.execute(
+        "INSERT INTO node (id, name, identity_uuid, token_sha256, created_at, disabled, overrides, metrics)"
+        " VALUES ('n1', 'one', 'u', ?, 0, 0, '{}', '{\"load1\": 0.5}')",
+        (token_digest("first"),),
+    )
+    connection.commit()
+    connection.close()
+    inventory = StoredInventory("n1", NOW, {"cpu": {"cores": 4}})
+    for _ in range(2):  # the second time nothing is left to do
+        store = SqliteStore(path)
+        node = store.read(lambda tables: tables.nodes.get("n1"))
+        assert node is not None
+        assert (node.name, node.presence.metrics, node.presence.metrics_detail) == ("one", {"load1": 0.5}, None)
+        store.write(lambda tables: tables.nodes.set_inventory(inventory))
+        assert store.read(lambda tables: tables.nodes.inventory("n1")) == inventory
+        store.close()
+
+
+def test_a_new_database_and_one_brought_from_version_1_are_alike(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "old.db")
+    old.executescript((Path(__file__).parent / "schema_1.sql").read_text())
+    new = sqlite3.connect(tmp_path / "new.db")
+    for connection in (old, new):
+        migrate(connection)
+    names = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view', 'index', 'trigger') ORDER BY name"
+    tables = [name for (name,) in new.execute(names)]
+    assert [name for (name,) in old.execute(names)] == tables
+    for name in tables:
+        columns = f"PRAGMA table_xinfo('{name}')"
+        assert sorted(map(str, old.execute(columns))) == sorted(map(str, new.execute(columns))), name
+
+
 def test_a_database_of_a_newer_version_is_refused(path: str) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="schema version 99, this program knows 1"):
+    with pytest.raises(StoreError, match="schema version 99, this program knows 2"):
         SqliteStore(path)
 
 

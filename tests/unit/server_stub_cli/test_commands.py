@@ -48,6 +48,7 @@ RUN = ("task", "run", "-", "--node", "n1", "--interpreter", "bash")
         (["node", "add", "n1", "--name", "Eins"], ("POST", "/nodes", {}, {"id": "n1", "name": "Eins"})),
         (["node", "list"], ("GET", "/nodes", {}, None)),
         (["node", "show", "n1"], ("GET", "/nodes/n1", {}, None)),
+        (["node", "inventory", "n1"], ("GET", "/nodes/n1/inventory", {}, None)),
         (["node", "rotate", "n1"], ("POST", "/nodes/n1/rotate", {}, {})),
         (["node", "disable", "n1"], ("POST", "/nodes/n1/disable", {}, {"disabled": True})),
         (["node", "enable", "n1"], ("POST", "/nodes/n1/disable", {}, {"disabled": False})),
@@ -162,6 +163,32 @@ def test_empty_lists_say_what_to_do_beside_the_output(control: Control, api: Fak
         ran = control(*argv)
         assert (ran.code, ran.out) == (0, "")
         assert text in ran.err
+
+
+def test_node_inventory_has_a_section_for_each_family(control: Control, api: FakeApi) -> None:
+    inventory = {
+        "collected_at": "2026-01-02T03:04:05Z",
+        "cpu": {"model": "Example", "cores": 4, "flags": ["aes", "avx2"]},
+        "disks": [{"name": "sda", "size_bytes": 2**40, "rotational": False}, {"name": "sd\x1b[2Jb"}, 7],
+        "gaps": [{"family": "filesystems", "reason": "not read within 2 s"}],
+    }
+    api.answers(reply({"inventory": inventory, "received_at": "2026-01-02T03:04:06Z"}))
+
+    lines = control("node", "inventory", "n1").out.splitlines()
+
+    assert lines[lines.index("cpu") + 1 :][:3] == ["  model  Example", "  cores  4", "  flags  aes, avx2"]
+    disks = lines[lines.index("disks") + 1 :][:2]
+    assert disks == ["  name sda, size_bytes 1.0 TiB, rotational no", "  name sd\\x1b[2Jb"]
+    assert "  family filesystems, reason not read within 2 s" in lines
+
+
+def test_a_node_without_inventory_says_so(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"inventory": None, "received_at": None}))
+
+    ran = control("node", "inventory", "n1")
+
+    assert (ran.code, ran.out) == (0, "")
+    assert "n1 has reported no inventory" in ran.err
 
 
 def test_node_show_has_a_section_for_each_report(control: Control, api: FakeApi) -> None:

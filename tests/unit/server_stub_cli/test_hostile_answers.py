@@ -54,6 +54,27 @@ def test_wrong_types_are_one_line_that_names_the_field(
         assert ran.err.count("\n") == 1
 
 
+def test_an_inventory_is_harmless_in_every_name_and_value(control: Control, api: FakeApi) -> None:
+    group = {HOSTILE: HOSTILE, "deep": {HOSTILE: {HOSTILE: [HOSTILE]}}, "list": [HOSTILE]}
+    api.answers(reply({"inventory": {HOSTILE: group, "disks": [group, {"name": HOSTILE}]}}))
+
+    ran = control("node", "inventory", "n1")
+
+    assert ran.code == os.EX_OK
+    assert_harmless(ran.out + ran.err)
+    assert ran.out.count("\\x1b]0;owned") >= 6
+
+
+@pytest.mark.parametrize("wrong", [5, "text", [1], True])
+def test_an_inventory_of_a_wrong_type_is_named(control: Control, api: FakeApi, wrong: object) -> None:
+    api.answers(reply({"inventory": wrong}))
+
+    ran = control("node", "inventory", "n1")
+
+    assert (ran.code, ran.out) == (os.EX_PROTOCOL, "")
+    assert "inventory" in ran.err
+
+
 def filled(model: type[WireModel]) -> dict[str, Any]:
     """An answer with hostile text wherever text may stand, and two of everything that is a list."""
     return {name: _hostile(field.annotation) for name, field in model.model_fields.items()}
