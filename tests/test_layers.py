@@ -31,7 +31,7 @@ LAYERS: dict[str, set[str]] = {
         "execution", "errors", "secret", "config", "state", "link", "exec", "facts", "usage", "report", "tasks",
         "audit", "supervisor", "lifecycle", "wire",
     },
-    "lattice_agent.cli": {"errors", "secret", "config", "logs", "link", "nft", "exec", "app"},
+    "lattice_agent.cli": {"errors", "secret", "config", "logs", "link", "nft", "exec", "facts", "wire", "app"},
     "lattice_agent.__main__": {"cli"},
 }  # fmt: skip
 

@@ -26,6 +26,8 @@ ONE_SHOTS: Final = {
 SUBCOMMANDS: Final[Mapping[str, str]] = {
     "doctor": "lattice_agent.cli.doctor",
     "exec": "lattice_agent.cli.exec",
+    "facts": "lattice_agent.cli.facts",
+    "metrics": "lattice_agent.cli.metrics",
     "policy": "lattice_agent.cli.policy",
 }
 """By first word. A word here is an addition to the Go agent's command line, where it would end the flags."""

@@ -3,29 +3,47 @@
 from typing import Annotated
 
 from lattice_agent.wire.base import OMIT, Time, Uint, WireModel
+from lattice_agent.wire.fact import Fact
 from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.hello import Addresses, Compatibility
 from lattice_agent.wire.metrics_detail import MetricsDetail
 from lattice_agent.wire.runtime import AgentRuntime
 
+_TRAFFIC = "interfaces that count (docs/facts.md)"
+
 
 class Metrics(WireModel):
-    """One sample. Sizes are bytes, speeds bytes per second, ``cpu_percent`` 0..100."""
+    """One sample. Sizes are bytes, speeds bytes per second, ``cpu_percent`` 0..100. What is not known is 0."""
 
-    cpu_percent: float = 0.0
-    load1: float = 0.0
-    load5: float = 0.0
-    load15: float = 0.0
-    memory_used: Uint = 0
-    memory_total: Uint = 0
-    disk_used: Uint = 0
-    disk_total: Uint = 0
-    net_rx_bytes: Uint = 0
-    net_tx_bytes: Uint = 0
-    net_rx_speed: float = 0.0
-    net_tx_speed: float = 0.0
-    uptime_seconds: Uint = 0
-    collected_at: Time = None
+    cpu_percent: Annotated[
+        float,
+        Fact("busy share of all CPUs since the sample before; at first load per core", "/proc/stat", unit="percent"),
+    ] = 0.0
+    load1: Annotated[float, Fact("mean of runnable threads over 1 minute", "/proc/loadavg", unit="threads")] = 0.0
+    load5: Annotated[float, Fact("the same over 5 minutes", "/proc/loadavg", unit="threads")] = 0.0
+    load15: Annotated[float, Fact("the same over 15 minutes", "/proc/loadavg", unit="threads")] = 0.0
+    memory_used: Annotated[Uint, Fact("total less available", "/proc/meminfo", unit="bytes")] = 0
+    memory_total: Annotated[Uint, Fact("memory of the machine", "/proc/meminfo `MemTotal`", unit="bytes")] = 0
+    disk_used: Annotated[
+        Uint,
+        Fact("of the root file system: total less what ordinary users can still write", "statfs(2)", "container",
+             unit="bytes"),
+    ] = 0  # fmt: skip
+    disk_total: Annotated[Uint, Fact("size of the root file system", "statfs(2)", "container", unit="bytes")] = 0
+    net_rx_bytes: Annotated[
+        Uint, Fact(f"received since boot by {_TRAFFIC}", "/proc/net/dev", "container", unit="bytes")
+    ] = 0
+    net_tx_bytes: Annotated[
+        Uint, Fact(f"sent since boot by {_TRAFFIC}", "/proc/net/dev", "container", unit="bytes")
+    ] = 0
+    net_rx_speed: Annotated[
+        float, Fact("received since the sample before", "/proc/net/dev", "container", "first sample", "bytes/s")
+    ] = 0.0
+    net_tx_speed: Annotated[
+        float, Fact("sent since the sample before", "/proc/net/dev", "container", "first sample", "bytes/s")
+    ] = 0.0
+    uptime_seconds: Annotated[Uint, Fact("time since boot", "/proc/uptime", unit="s")] = 0
+    collected_at: Annotated[Time, Fact("when the sample was taken", "the agent's clock", "agent", "never")] = None
 
 
 class Heartbeat(Addresses):

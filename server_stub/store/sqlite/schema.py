@@ -8,6 +8,13 @@ from server_stub.errors import StoreError
 VERSION: Final = 2
 """Kept in ``PRAGMA user_version``; a database from a newer program is refused, never downgraded."""
 
+# A table of its own: up to a megabyte, and never wanted where nodes are listed.
+_INVENTORY: Final = """
+CREATE TABLE inventory (
+    node_id TEXT PRIMARY KEY REFERENCES node (id), received_at INTEGER NOT NULL, document TEXT NOT NULL
+) STRICT;
+"""
+
 _TABLES: Final = """
 CREATE TABLE node (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, identity_uuid TEXT NOT NULL, token_sha256 BLOB NOT NULL UNIQUE,
@@ -15,11 +22,6 @@ CREATE TABLE node (
     last_seen INTEGER, agent_version TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '{}',
     host_facts TEXT, metrics TEXT, agent_runtime TEXT, metrics_detail TEXT
 ) STRICT, WITHOUT ROWID;
-
--- A table of its own: up to a megabyte, and never wanted where nodes are listed.
-CREATE TABLE inventory (
-    node_id TEXT PRIMARY KEY REFERENCES node (id), received_at INTEGER NOT NULL, document TEXT NOT NULL
-) STRICT;
 
 CREATE TABLE operator (
     name TEXT PRIMARY KEY, token_sha256 BLOB NOT NULL UNIQUE, created_at INTEGER NOT NULL, revoked_at INTEGER
@@ -103,14 +105,9 @@ FROM user;
 """
 
 
-_FROM_1: Final = """
-ALTER TABLE node ADD COLUMN metrics_detail TEXT;
-CREATE TABLE inventory (
-    node_id TEXT PRIMARY KEY REFERENCES node (id), received_at INTEGER NOT NULL, document TEXT NOT NULL
-) STRICT;
-"""
+_FROM_1: Final = "ALTER TABLE node ADD COLUMN metrics_detail TEXT;"
 
-_STEPS: Final = {0: _TABLES, 1: _FROM_1}
+_STEPS: Final = {0: _TABLES + _INVENTORY, 1: _FROM_1 + _INVENTORY}
 """By the version that is found, what makes ``VERSION`` of it."""
 
 
