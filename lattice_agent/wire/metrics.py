@@ -9,7 +9,7 @@ from lattice_agent.wire.hello import Addresses, Compatibility
 from lattice_agent.wire.metrics_detail import MetricsDetail
 from lattice_agent.wire.runtime import AgentRuntime
 
-_TRAFFIC = "interfaces that count (docs/facts.md)"
+_TRAFFIC = "interfaces that count"
 
 
 class Metrics(WireModel):
