@@ -18,7 +18,7 @@ from lattice_agent.wire.host_inventory import Packages
 _DPKG: Final = "var/lib/dpkg/status"
 _RPM: Final = ("var/lib/rpm", "usr/lib/sysimage/rpm")
 _RPM_SQLITE: Final = "rpmdb.sqlite"
-_RPM_OLDER: Final = ("Packages", "Packages.db")  # Berkeley DB until rpm 4.15, and SUSE's ndb
+_RPM_OLDER: Final = ("Packages", "Packages.db")  # Berkeley DB, which rpm 4.16 began to replace, and SUSE's ndb
 _APK: Final = ("lib/apk/db/installed", "usr/lib/apk/db/installed")  # the second since /lib is merged into /usr
 _PACMAN: Final = "var/lib/pacman/local"
 _PORTAGE: Final = "var/db/pkg"
@@ -67,8 +67,8 @@ def _has_content(root: Path, path: str) -> bool:
 def _count_rpm_sqlite(path: Path) -> int | None:
     """Rows of ``Packages`` less the keys that signatures are checked with, which rpm keeps as packages gpg-pubkey.
 
-    Opened as immutable, so that no lock and no file beside it is made. rpm writes its log back into the file at the
-    end of each transaction; during one we see the state before it.
+    Opened as immutable, so that no lock and no file beside it is made. That leaves out SQLite's log, which rpm writes
+    back into the file when it is done; what we see while it works may be old or broken, and its end changes the stamp.
     """
     import sqlite3
     from contextlib import closing
@@ -76,7 +76,7 @@ def _count_rpm_sqlite(path: Path) -> int | None:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
             (packages,) = database.execute("SELECT count(*) FROM Packages").fetchone()
-            (keys,) = database.execute("SELECT count(*) FROM Name WHERE CAST(key AS TEXT) = 'gpg-pubkey'").fetchone()
+            (keys,) = database.execute("SELECT count(*) FROM Name WHERE key = 'gpg-pubkey'").fetchone()
     except (sqlite3.Error, ValueError):
         return None
     return max(0, int(packages) - int(keys))
