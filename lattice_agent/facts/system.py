@@ -13,6 +13,7 @@ from lattice_agent.facts.rooted import is_live, read_text
 NAME_LIMIT: Final = 96
 _SHORT: Final = 4096  # bytes; none of these files is longer
 
+_DISTRIBUTION_KEYS: Final = ("ID", "VERSION_ID", "PRETTY_NAME")
 _GO_ARCH: Final = {
     "x86_64": "amd64",
     "amd64": "amd64",
@@ -36,17 +37,18 @@ _GO_OS: Final = {"win32": "windows", "sunos5": "solaris", "cygwin": "windows"}
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """``ID`` and ``VERSION_ID`` of os-release(5); rolling distributions have no version."""
+    """``ID``, ``VERSION_ID`` and ``PRETTY_NAME`` of os-release(5); rolling distributions have no version."""
 
     id: str = ""
     version: str = ""
+    name: str = ""
 
 
 def parse_os_release(text: str) -> Distribution:
-    """The two fields out of ``os-release``, whose values may be quoted as in a shell."""
+    """The three fields out of ``os-release``, whose values may be quoted as in a shell."""
     pairs = (line.strip().partition("=") for line in text.splitlines())
-    values = {key: clean_text(_unquoted(value), NAME_LIMIT) for key, _, value in pairs if key in ("ID", "VERSION_ID")}
-    return Distribution(values.get("ID", ""), values.get("VERSION_ID", ""))
+    values = {key: clean_text(_unquoted(value), NAME_LIMIT) for key, _, value in pairs if key in _DISTRIBUTION_KEYS}
+    return Distribution(*(values.get(key, "") for key in _DISTRIBUTION_KEYS))
 
 
 def _unquoted(value: str) -> str:

@@ -61,6 +61,7 @@ def test_os_has_gos_name(platform_name: str, name: str) -> None:
         ("NAME='x'\nID='alpine'\nVERSION_ID=3.20.1\n", Distribution("alpine", "3.20.1")),
         ("ID=arch\nID_LIKE=other\n", Distribution("arch", "")),
         ('ID="\nVERSION_ID=""\n', Distribution('"', "")),
+        ('PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME=x\n', Distribution(name="Debian GNU/Linux 12 (bookworm)")),
         ("", Distribution()),
     ],
 )
