@@ -1,9 +1,11 @@
 """The reader of every family: bounded text, names and links from below the root of a host tree.
 
 A source of facts is best effort, so nothing here raises but ``required_text``: what is missing, unreadable or no file
-reads as empty. Paths are relative (``proc/stat``).
+reads as empty. Paths are relative (``proc/stat``). Links of a recorded host lead to where they led on that host: an
+absolute one starts at the tree's root, and none leads out of it.
 """
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -17,6 +19,9 @@ file is cut, which a parser meets as one broken last line."""
 
 NAMES_LIMIT: Final = 65_536
 """Names taken of one directory."""
+
+LINKS_LIMIT: Final = 40
+"""Links followed for one path of a recorded host, as in the kernel; more are a loop."""
 
 _CHUNK: Final = 65_536
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a FIFO in the way must not block us
@@ -48,7 +53,7 @@ def required_text(root: Path, path: str, limit: int = READ_LIMIT) -> str:
 
 
 def _read(root: Path, path: str, limit: int) -> str:
-    fd = os.open(f"{root}/{path}", _FLAGS)
+    fd = os.open(_place(root, path), _FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(None, "no regular file")
@@ -69,7 +74,7 @@ def _read_up_to(fd: int, limit: int) -> bytes:
 def names_in(root: Path, path: str) -> list[str]:
     """The names in a directory, sorted; none when it cannot be read. Names that are not UTF-8 are left out."""
     try:
-        names = os.listdir(f"{root}/{path}")
+        names = os.listdir(_place(root, path))
     except (OSError, ValueError):
         return []
     return sorted(name for name in names if name.isprintable())[:NAMES_LIMIT]
@@ -78,14 +83,44 @@ def names_in(root: Path, path: str) -> list[str]:
 def link_target(root: Path, path: str) -> str:
     """Where a symbolic link points, as it is written there; "" when it is none."""
     try:
-        return os.readlink(f"{root}/{path}")
+        return os.readlink(_place(root, path, follow_last=False))
     except (OSError, ValueError):
         return ""
 
 
 def exists(root: Path, path: str) -> bool:
     """Whether ``root/path`` is there, as a file, a directory or a link to anywhere."""
-    return os.path.lexists(f"{root}/{path}")
+    try:
+        return os.path.lexists(_place(root, path, follow_last=False))
+    except (OSError, ValueError):
+        return False
+
+
+def _place(root: Path, path: str, *, follow_last: bool = True) -> str:
+    """Where the path is on this machine. OSError for a loop of links in a recorded host."""
+    if is_live(root):
+        return f"/{path}"
+    found: list[str] = []
+    left = path.split("/")[::-1]
+    links = 0
+    while left:
+        part = left.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            del found[-1:]  # at the root it stays there
+            continue
+        place = "/".join((str(root), *found, part))
+        if (left or follow_last) and os.path.islink(place):
+            links += 1
+            if links > LINKS_LIMIT:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            target = os.readlink(place)
+            found = [] if target.startswith("/") else found
+            left += target.split("/")[::-1]
+            continue
+        found.append(part)
+    return "/".join((str(root), *found))
 
 
 def is_live(root: Path) -> bool:
