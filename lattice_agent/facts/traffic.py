@@ -85,11 +85,12 @@ def is_virtual_name(name: str) -> bool:
 def read_traffic(root: Path) -> dict[str, Traffic]:
     """Counters of the host's own links by name."""
     counters = parse_net_dev(read_text(root, "proc/net/dev"))
-    counted = counted_links(_read_link(root, name) for name in counters)
+    counted = counted_links(read_link(root, name) for name in counters)
     return {name: traffic for name, traffic in counters.items() if name in counted}
 
 
-def _read_link(root: Path, name: str) -> Link:
+def read_link(root: Path, name: str) -> Link:
+    """What sysfs says of one interface; a plain ``Link`` where it says nothing."""
     place = f"sys/class/net/{name}"
     if not exists(root, f"{place}/device"):
         return Link(name, is_bond=exists(root, f"{place}/bonding"))
