@@ -211,7 +211,7 @@ class FileSystem(FactModel):
 class Interface(FactModel):
     """A network interface of the agent's network namespace; lo is left out."""
 
-    name: Annotated[str, Fact("its name", "/sys/class/net", "container", absent="never")] = ""
+    name: Annotated[str, Fact("its name", "/proc/net/dev, /sys/class/net", "container", absent="never")] = ""
     physical: Annotated[
         bool | None,
         Fact("whether its bytes count as the host's traffic", "the rule of `net_rx_bytes` and of [facts]", "container"),
@@ -280,8 +280,8 @@ class Virtualization(FactModel):
         str,
         Fact(
             "hypervisor: kvm, qemu, amazon, google, microsoft, vmware, oracle, xen, …; none",
-            "DMI, /sys/hypervisor, clock sources, device tree",
-            absent="there is a hypervisor (cpuinfo says so) that was not recognised",
+            "DMI, /sys/hypervisor, clock sources, /sys/class/ptp, /sys/bus/vmbus, SMBIOS, device tree, /proc/sysinfo",
+            absent="there is a hypervisor (by the processor, SMBIOS, the device tree or the monitor) without a name",
         ),
     ] = ""
     monitor: Annotated[
@@ -292,8 +292,9 @@ class Virtualization(FactModel):
     container: Annotated[
         str,
         Fact(
-            "container: docker, podman, lxc, systemd-nspawn, wsl, openvz, kubernetes, container-other; none",
-            "$container, /run/host/container-manager, /run/systemd/container, marker files, /proc/1/cgroup",
+            "docker, podman, lxc, lxc-libvirt, systemd-nspawn, wsl, openvz, proot, rkt, pouch, kubernetes, "
+            "container-other; none",
+            "$container, /run/host/container-manager, /run/systemd/container, marker files, /proc/1/cgroup, mountinfo",
             "container",
         ),
     ] = ""
@@ -337,7 +338,7 @@ class Clock(FactModel):
         bool | None,
         Fact(
             "whether the kernel takes its clock as synchronised",
-            "adjtimex(2): not STA_UNSYNC",
+            "adjtimex(2): maximum error below 16 s, as timedatectl judges",
             absent="cannot be asked (recorded host, other systems)",
         ),
     ] = None

@@ -21,11 +21,12 @@ _ZONE: Final = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 _NO_ZONES: Final = frozenset({"localtime", "posixrules"})  # names beside the zones that mean "whatever is set up"
 _VARIANTS: Final = ("posix/", "right/")  # the same zones without and with leap seconds
 
-# struct timex up to its status: modes, then offset, freq, maxerror and esterror (long each), then status.
-_TIMEX_HEAD: Final = struct.Struct("@I4li")
+# struct timex up to its third member: modes, then offset, freq and maxerror (long each, maxerror in microseconds).
+_TIMEX_HEAD: Final = struct.Struct("@I3l")
 _TIMEX_ROOM: Final = 512  # bytes; the longest known struct timex has 208
-_STA_UNSYNC: Final = 0x0040
-_TIME_ERROR: Final = 5
+_SYNCHRONISED_US: Final = 16_000_000
+"""The kernel lets the error grow up to here while nobody disciplines the clock. timedatectl(1) judges by it, too; the
+flag STA_UNSYNC says less, because chrony leaves it set unless it may also set the hardware clock (rtcsync)."""
 
 Adjtimex = Callable[[bytearray], int]
 
@@ -79,8 +80,8 @@ def parse_timex(state: int, timex: bytes | bytearray) -> bool | None:
     """Whether the clock is synchronised, from what adjtimex(2) returned and wrote; ``None`` when it failed (-1)."""
     if state < 0 or len(timex) < _TIMEX_HEAD.size:
         return None
-    *_, status = _TIMEX_HEAD.unpack_from(timex)
-    return state != _TIME_ERROR and not status & _STA_UNSYNC
+    *_, max_error_us = _TIMEX_HEAD.unpack_from(timex)
+    return bool(max_error_us < _SYNCHRONISED_US)
 
 
 @functools.cache
