@@ -56,14 +56,24 @@ def read_online(root: Path) -> str:
 def read_topology(root: Path, online: Sequence[int]) -> Topology:
     """What sysfs says of the given CPUs; a figure it does not give is ``None``."""
     cores = tuple(cpu for cpu, _ in _groups(root, online, _CORE_LISTS))
-    packages = [_read(root, cpu, "physical_package_id") for cpu, _ in _groups(root, online, _PACKAGE_LISTS)]
-    real = sum(1 for package in packages if package != _NO_PACKAGE)
     return Topology(
-        sockets=real + (_NO_PACKAGE in packages) or None,
+        sockets=_count_packages(root, online, cores) or None,
         cores=len(cores) or None,
         threads=len(online) or None,
         first_cpus=cores or tuple(online),
     )
+
+
+def _count_packages(root: Path, online: Sequence[int], cores: Sequence[int]) -> int:
+    """By lists, because numbers may repeat (s390x); by numbers where there are no lists."""
+    listed = [_read_package(root, cpu) for cpu, _ in _groups(root, online, _PACKAGE_LISTS)]
+    numbered = {number for cpu in cores or online if (number := _read_package(root, cpu))} if not listed else set()
+    packages = listed or list(numbered)
+    return sum(1 for package in packages if package != _NO_PACKAGE) + (_NO_PACKAGE in packages)
+
+
+def _read_package(root: Path, cpu: int) -> str:
+    return _read(root, cpu, "physical_package_id")
 
 
 def _groups(root: Path, online: Sequence[int], names: Sequence[str]) -> Iterator[tuple[int, set[int]]]:

@@ -53,7 +53,7 @@ def required_text(root: Path, path: str, limit: int = READ_LIMIT) -> str:
 
 
 def _read(root: Path, path: str, limit: int) -> str:
-    fd = os.open(_place(root, path), _FLAGS)
+    fd = os.open(located(root, path), _FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(None, "no regular file")
@@ -74,7 +74,7 @@ def _read_up_to(fd: int, limit: int) -> bytes:
 def names_in(root: Path, path: str) -> list[str]:
     """The names in a directory, sorted; none when it cannot be read. Names that are not UTF-8 are left out."""
     try:
-        names = os.listdir(_place(root, path))
+        names = os.listdir(located(root, path))
     except (OSError, ValueError):
         return []
     return sorted(name for name in names if name.isprintable())[:NAMES_LIMIT]
@@ -83,7 +83,7 @@ def names_in(root: Path, path: str) -> list[str]:
 def link_target(root: Path, path: str) -> str:
     """Where a symbolic link points, as it is written there; "" when it is none."""
     try:
-        return os.readlink(_place(root, path, follow_last=False))
+        return os.readlink(located(root, path, follow_last=False))
     except (OSError, ValueError):
         return ""
 
@@ -91,13 +91,16 @@ def link_target(root: Path, path: str) -> str:
 def exists(root: Path, path: str) -> bool:
     """Whether ``root/path`` is there, as a file, a directory or a link to anywhere."""
     try:
-        return os.path.lexists(_place(root, path, follow_last=False))
+        return os.path.lexists(located(root, path, follow_last=False))
     except (OSError, ValueError):
         return False
 
 
-def _place(root: Path, path: str, *, follow_last: bool = True) -> str:
-    """Where the path is on this machine. OSError for a loop of links in a recorded host."""
+def located(root: Path, path: str, *, follow_last: bool = True) -> str:
+    """Where the path is on this machine, for calls of ``os`` that none of the readers makes.
+
+    OSError for links of a recorded host that go in circles, ValueError for a NUL.
+    """
     if is_live(root):
         return f"/{path}"
     found: list[str] = []

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from lattice_agent.facts.rooted import located
+
 Stamp = tuple[int, int]
 """Time of last modification in ns since 1970, and size in bytes."""
 
@@ -13,7 +15,7 @@ def file_stamp(root: Path, path: str) -> Stamp | None:
     That of a directory changes when a name in it comes or goes, not with what is in the files.
     """
     try:
-        answer = os.stat(f"{root}/{path}")
+        answer = os.stat(located(root, path))
     except (OSError, ValueError):
         return None
     return answer.st_mtime_ns, answer.st_size

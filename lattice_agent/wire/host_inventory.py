@@ -27,7 +27,13 @@ Count = Uint | None
 class Cpu(FactModel):
     """The processors of the machine, or those that its hypervisor shows."""
 
-    model: Annotated[str, Fact("name of the processor", "/proc/cpuinfo `model name`, `Hardware`, `Processor`")] = ""
+    model: Annotated[
+        str,
+        Fact(
+            "name of the processor",
+            "/proc/cpuinfo `model name`, `Hardware`, `Processor`; on arm `CPU part`, by a table",
+        ),
+    ] = ""
     vendor: Annotated[
         str, Fact("maker of the processor", "/proc/cpuinfo `vendor_id`; on arm `CPU implementer` by its table")
     ] = ""
@@ -153,7 +159,12 @@ class Disk(FactModel):
 
     name: Annotated[str, Fact("the kernel's name", "/sys/block", absent="never")] = ""
     model: Annotated[
-        str, Fact("model as the drive says it", "/sys/block/*/device/model", absent="the drive has none (virtio)")
+        str,
+        Fact(
+            "model as the drive says it",
+            "/sys/block/*/device/model, of mmc device/name",
+            absent="the drive has none (virtio)",
+        ),
     ] = ""
     size_bytes: Annotated[Count, Fact("capacity", "/sys/block/*/size, in 512 bytes each", unit="bytes")] = None
     rotational: Annotated[
@@ -325,7 +336,9 @@ class System(FactModel):
             absent="the system has none (yet)",
         ),
     ] = ""
-    systemd: Annotated[bool | None, Fact("whether systemd is the init", "/run/systemd/system", "container")] = None
+    systemd: Annotated[
+        bool | None, Fact("whether systemd is the init", "/run/systemd/system", "container", absent="never")
+    ] = None
 
 
 class Clock(FactModel):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from lattice_agent.facts.lexical import clean_text
-from lattice_agent.facts.rooted import exists, is_live, link_target, read_text, required_text
+from lattice_agent.facts.rooted import located, read_text, required_text
 from lattice_agent.facts.stamp import file_stamp
 from lattice_agent.facts.system import read_arch, read_distribution, read_kernel_version
 from lattice_agent.wire.host_inventory import TEXT_BYTES, System
@@ -49,7 +49,7 @@ def read(root: Path) -> System:
 
 def read_machine_id_hash(root: Path) -> str:
     """The hash of the first file that has a machine id, or ""."""
-    hashes = (machine_id_hash(_read_inside(root, path)) for path in _MACHINE_IDS)
+    hashes = (machine_id_hash(read_text(root, path, _SHORT)) for path in _MACHINE_IDS)
     return next((found for found in hashes if found), "")
 
 
@@ -65,18 +65,9 @@ def machine_id_hash(text: str) -> str:
     return hmac.digest(bytes.fromhex(machine_id), _PURPOSE, "sha256").hex()
 
 
-def _read_inside(root: Path, path: str) -> str:
-    """As ``read_text``, but the absolute links of a recorded tree lead nowhere.
-
-    Debian's ``/var/lib/dbus/machine-id`` is one to ``/etc/machine-id``, which would be this machine's.
-    """
-    if not is_live(root) and link_target(root, path).startswith("/"):
-        return ""
-    return read_text(root, path, _SHORT)
-
-
-def read_systemd(root: Path) -> bool | None:
-    """Whether systemd is the init, by the rule of sd_booted(3); ``None`` on a host without ``/run``."""
-    if os.path.isdir(f"{root}/run/systemd/system"):
-        return True
-    return False if exists(root, "run") else None
+def read_systemd(root: Path) -> bool:
+    """Whether systemd is the init, by the rule of sd_booted(3)."""
+    try:
+        return os.path.isdir(located(root, "run/systemd/system"))
+    except OSError:
+        return False
