@@ -17,7 +17,7 @@ _VIRTUAL: Final = "/virtual/block/"
 # The first that a segment of the path begins with, in this order: what is nearer to the drive says more, so a disk in
 # a USB case is usb whatever it speaks inside, and one behind a virtual SCSI controller is virtio.
 _TRANSPORTS: Final = (
-    ("nvme", re.compile(r"nvme($|[0-9]|-subsystem$|-fabrics$)")),
+    ("nvme", re.compile(r"nvme($|[0-9]|-subsys)")),
     ("mmc", re.compile(r"mmc_host$|mmc[0-9]+:")),
     ("iscsi", re.compile(r"session[0-9]+$")),
     ("fc", re.compile(r"rport-")),

@@ -29,8 +29,8 @@ _FILLING: Final = re.compile(r"[xX.\-_*#?\s]+")  # "x.x", "xxxxxxxx", "-", "***"
 
 
 def parse_name(text: str) -> str:
-    """A text of the firmware, or "" when it only fills the place of one. It may end with NUL (device tree)."""
-    name = clean_text(text.partition("\0")[0], TEXT_BYTES)
+    """A text of the firmware, or "" when it only fills the place of one. One of a device tree ends with NUL."""
+    name = clean_text(text, TEXT_BYTES)
     plain = name.lower().rstrip(".")
     if plain in _PLACEHOLDERS or plain.startswith(_TO_BE_FILLED) or _FILLING.fullmatch(name):
         return ""

@@ -30,7 +30,7 @@ def parse_names(lines: Iterable[str], wanted: frozenset[DeviceId]) -> dict[Devic
     for line in lines:
         if len(names) == len(wanted):
             break
-        if line[:1] in ("#", "\n", "") or line.startswith("\t\t"):
+        if line[:1] in ("#", "\n", ""):  # a comment does not end the list of a vendor
             continue
         entry = _ENTRY.match(line)
         if not line.startswith("\t"):

@@ -86,6 +86,20 @@ def test_the_driver_knows_the_model_better_unless_it_does_not(tmp_path: Path, sa
     assert read(tmp_path)[0].model == model
 
 
+def test_no_list_is_read_for_a_card_that_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_device(tmp_path)
+    write_tree(tmp_path, {f"proc/driver/nvidia/gpus/{SLOT}/information": "Model: A100\n"})
+    wanted: list[frozenset[tuple[str, str]]] = []
+
+    def read_names(root: Path, ids: frozenset[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        wanted.append(ids)
+        return {}
+
+    monkeypatch.setattr("lattice_agent.facts.inventory.accelerators.read_names", read_names)
+    assert [card.model for card in read(tmp_path)] == ["A100"]
+    assert wanted == [frozenset()]
+
+
 def test_a_card_that_nobody_knows(tmp_path: Path) -> None:
     add_device(tmp_path, kind="0x120000", vendor="broken", device="")
     assert read(tmp_path) == (Accelerator(slot=SLOT, kind="accelerator"),)

@@ -62,6 +62,11 @@ def test_a_nvme_drive_is_described_by_its_controller(tmp_path: Path) -> None:
     assert (disk.model, disk.serial, disk.rotational, disk.transport) == ("Example NVMe 1TB", "S5GX", False, "nvme")
 
 
+def test_blanks_within_a_model_are_one(tmp_path: Path) -> None:
+    add_disk(tmp_path, "sda", SATA, device__model="LOGICAL   VOLUME \n")
+    assert read(tmp_path)[0].model == "LOGICAL VOLUME"
+
+
 def test_a_virtio_disk_has_no_model(tmp_path: Path) -> None:
     add_disk(tmp_path, "vda", VIRTIO, serial="disk-1", device__vendor="0x1af4\n")
     assert read(tmp_path) == (Disk(name="vda", size_bytes=1_048_576, transport="virtio", serial="disk-1"),)

@@ -39,6 +39,7 @@ SCSI = "target0:0:0/0:0:0:0/block/sda"
         ("../../../0:0:0:0", "scsi"),
         ("../../../virtio1", "virtio"),
         ("../../nvme0", "nvme"),
+        ("../../nvme-subsys0", "nvme"),
         ("../devices/css0/0.0.0009/0.0.0190/block/dasda", ""),
         ("../devices/LNXSYSTM:00/ACPI0012:00/ndbus0/region0/namespace0.0/block/pmem0", ""),
         ("", ""),

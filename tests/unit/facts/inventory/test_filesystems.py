@@ -60,6 +60,13 @@ def test_the_uuid_of_a_btrfs_is_that_of_its_device(tmp_path: Path) -> None:
     assert read(root)[0].uuid == "3333"
 
 
+def test_the_number_of_a_device_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"sys/class/block/cciss!c0d0p1/dev": "104:1\n"}
+    table = BTRFS.replace("mapper/luks", "cciss/c0d0p1")
+    root = write_tree(tmp_path, {**files, MOUNTS: table, "run/udev/data/b104:1": "E:ID_FS_UUID=7777\n"})
+    assert read(root)[0].uuid == "7777"
+
+
 def test_a_device_in_a_folder_of_its_own(tmp_path: Path) -> None:
     root = write_tree(tmp_path, {MOUNTS: ROOT.replace("sda1", "cciss/c0d0p1")})
     link(root / "dev/disk/by-uuid/4444", "../../cciss/c0d0p1")

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from lattice_agent.facts.inventory.udev_data import parse_properties, read_properties, unescape
 from tests.unit.facts.trees import write_tree
 
-DATABASE = "S:disk/by-id/x\nW:3\nI:1234\nE:ID_MODEL=a\nE:ID_MODEL=b\nE:EMPTY=\nE:SUM=1=1\nE:broken\nG:systemd\nV:1\n"
+DATABASE = (
+    "S:disk/by-id/x\nW:3\nI:1234\nE:ID_MODEL=a\nE:ID_MODEL=b\nE:EMPTY=\nE:SUM=1=1\nE:broken\n"
+    "S:a=b\nID_MODEL=c\nG:systemd\nV:1\n"
+)
 
 
 def test_properties_are_the_lines_that_begin_with_e() -> None:
