@@ -162,7 +162,7 @@ class Disk(FactModel):
         str,
         Fact(
             "model as the drive says it",
-            "/sys/block/*/device/model, of mmc device/name",
+            "udev's ID_MODEL_ENC; /sys/block/*/device/model, of mmc device/name",
             absent="the drive has none (virtio)",
         ),
     ] = ""
@@ -181,19 +181,22 @@ class Disk(FactModel):
         str,
         Fact(
             "serial number",
-            "/sys/block/*/serial, */device/serial, */device/vpd_pg80; udev's ID_SERIAL_SHORT",
+            "udev's ID_SCSI_SERIAL, ID_SERIAL_SHORT; /sys/block/*/serial, */device/serial, */device/vpd_pg80",
             absent="the drive has none, or only root may read it",
         ),
     ] = ""
 
 
 class FileSystem(FactModel):
-    """A mounted file system on a block device (or zfs, btrfs). Pseudo, network and FUSE ones are left out."""
+    """A mounted file system on a block device (or zfs, btrfs); in a container also the overlay that is its root.
+
+    Pseudo, network and FUSE ones are left out, and so are files that a container manager has mounted singly.
+    """
 
     device: Annotated[str, Fact("what is mounted", "/proc/self/mountinfo, source", "container")] = ""
     mount_point: Annotated[
         str,
-        Fact("where; of several mounts of a device the one of its root, or the shortest", "/proc/self/mountinfo",
+        Fact("where; of several mounts of a device `/`, the one of its root, or the shortest", "/proc/self/mountinfo",
              "container"),
     ] = ""  # fmt: skip
     type: Annotated[str, Fact("type of the file system", "/proc/self/mountinfo", "container")] = ""

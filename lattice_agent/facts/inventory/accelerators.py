@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from lattice_agent.facts.inventory.pci_ids import read_names
-from lattice_agent.facts.inventory.tree_links import inside, target_inside, text_inside
 from lattice_agent.facts.lexical import clean_text
-from lattice_agent.facts.rooted import exists, names_in
+from lattice_agent.facts.rooted import exists, link_target, names_in, read_text
 from lattice_agent.wire.host_inventory import MAX_ACCELERATORS, TEXT_BYTES, Accelerator
 
 _DEVICES: Final = "sys/bus/pci/devices"
@@ -51,7 +50,7 @@ def parse_nvidia_model(text: str) -> str:
 
 def fingerprint(root: Path) -> Hashable:
     """The devices and the drivers there are. A driver that is bound by hand to a device is not seen."""
-    return tuple(names_in(root, inside(root, _DEVICES))), tuple(names_in(root, inside(root, _DRIVERS)))
+    return tuple(names_in(root, _DEVICES)), tuple(names_in(root, _DRIVERS))
 
 
 def read(root: Path) -> tuple[Accelerator, ...]:
@@ -66,16 +65,16 @@ def read(root: Path) -> tuple[Accelerator, ...]:
 
 
 def _cards(root: Path) -> Iterator[Accelerator]:
-    for slot in names_in(root, inside(root, _DEVICES)):
+    for slot in names_in(root, _DEVICES):
         place = f"{_DEVICES}/{slot}"
-        kind = parse_kind(text_inside(root, f"{place}/class"))
-        if not kind or exists(root, f"{inside(root, place)}/physfn"):
+        kind = parse_kind(read_text(root, f"{place}/class"))
+        if not kind or exists(root, f"{place}/physfn"):
             continue
         yield Accelerator(
             slot=clean_text(slot, TEXT_BYTES),
             kind=kind,
-            vendor_id=parse_id(text_inside(root, f"{place}/vendor")),
-            device_id=parse_id(text_inside(root, f"{place}/device")),
-            model=parse_nvidia_model(text_inside(root, f"{_NVIDIA}/{slot}/information")),
-            driver=clean_text(target_inside(root, f"{place}/driver").rpartition("/")[2], TEXT_BYTES),
+            vendor_id=parse_id(read_text(root, f"{place}/vendor")),
+            device_id=parse_id(read_text(root, f"{place}/device")),
+            model=parse_nvidia_model(read_text(root, f"{_NVIDIA}/{slot}/information")),
+            driver=clean_text(link_target(root, f"{place}/driver").rpartition("/")[2], TEXT_BYTES),
         )

@@ -34,6 +34,7 @@ class Family:
 @dataclass(frozen=True, slots=True)
 class _Kept:
     fingerprint: Hashable
+    read: Any
     value: Any
 
 
@@ -61,8 +62,10 @@ class InventoryCollector:
         fingerprint = family.fingerprint(self._root)
         kept = self._kept.get(name)
         if kept is None or kept.fingerprint != fingerprint:
-            return _Kept(fingerprint, family.read(self._root))
-        return kept if family.refresh is None else _Kept(fingerprint, family.refresh(kept.value))
+            value = family.read(self._root)
+            return _Kept(fingerprint, value, value)
+        # Refreshed is what was read, not what was refreshed last: a part that failed once is asked again.
+        return kept if family.refresh is None else _Kept(fingerprint, kept.read, family.refresh(kept.read))
 
 
 def _gap(name: str, missed: Missed) -> Gap:

@@ -14,10 +14,9 @@ from typing import Final
 from lattice_agent.facts.errors import FactsError
 from lattice_agent.facts.inventory.drive_identity import read_model, read_serial
 from lattice_agent.facts.inventory.drive_paths import is_drive, parse_transport
-from lattice_agent.facts.inventory.tree_links import inside, target_inside, text_inside
 from lattice_agent.facts.inventory.udev_data import read_properties
 from lattice_agent.facts.lexical import COUNTER_LIMIT, clean_text, parse_count
-from lattice_agent.facts.rooted import names_in
+from lattice_agent.facts.rooted import link_target, located, names_in, read_text
 from lattice_agent.wire.host_inventory import MAX_DISKS, TEXT_BYTES, Disk
 
 _BLOCK: Final = "sys/block"
@@ -38,7 +37,7 @@ def parse_flag(text: str) -> bool | None:
 
 def fingerprint(root: Path) -> Hashable:
     """The devices there are, and their sizes: a medium put into a reader changes ``/proc/partitions``."""
-    return text_inside(root, "proc/partitions"), tuple(names_in(root, inside(root, _BLOCK)))
+    return read_text(root, "proc/partitions"), tuple(names_in(root, _BLOCK))
 
 
 def read(root: Path) -> tuple[Disk, ...]:
@@ -49,16 +48,16 @@ def read(root: Path) -> tuple[Disk, ...]:
 
 def _require_directory(root: Path, path: str) -> None:
     try:
-        os.scandir(f"{root}/{inside(root, path)}").close()
+        os.scandir(located(root, path)).close()
     except OSError as error:
         raise FactsError(f"/{path}: {error.strerror or error}") from None
 
 
 def _drives(root: Path) -> Iterator[Disk]:
     maps: set[str] = set()
-    for name in names_in(root, inside(root, _BLOCK)):
+    for name in names_in(root, _BLOCK):
         place = f"{_BLOCK}/{name}"
-        path = target_inside(root, place)
+        path = link_target(root, place)
         if not is_drive(name, path) or (size := _size_of_drive(root, place)) == 0:
             continue
         multipath = _multipath_map(root, place)
@@ -71,31 +70,28 @@ def _drives(root: Path) -> Iterator[Disk]:
 
 def _size_of_drive(root: Path, place: str) -> int:
     """Bytes; 0 for what turns out to be no drive at a closer look."""
-    if (
-        parse_flag(text_inside(root, f"{place}/hidden"))
-        or text_inside(root, f"{place}/device/type").strip() == _OPTICAL
-    ):
+    if parse_flag(read_text(root, f"{place}/hidden")) or read_text(root, f"{place}/device/type").strip() == _OPTICAL:
         return 0
-    return parse_size(text_inside(root, f"{place}/size"))
+    return parse_size(read_text(root, f"{place}/size"))
 
 
 def _multipath_map(root: Path, place: str) -> str:
     """The device-mapper multipath map that a disk is a path of, or ""."""
-    for holder in names_in(root, inside(root, f"{place}/holders")):
-        if text_inside(root, f"{_BLOCK}/{holder}/dm/uuid").startswith("mpath-"):
+    for holder in names_in(root, f"{place}/holders"):
+        if read_text(root, f"{_BLOCK}/{holder}/dm/uuid").startswith("mpath-"):
             return holder
     return ""
 
 
 def _disk(root: Path, name: str, path: str, size: int) -> Disk:
     place = f"{_BLOCK}/{name}"
-    udev = read_properties(root, text_inside(root, f"{place}/dev").strip())
+    udev = read_properties(root, read_text(root, f"{place}/dev").strip())
     return Disk(
         name=clean_text(name.replace("!", "/"), TEXT_BYTES),  # sysfs writes cciss/c0d0 as cciss!c0d0
         model=read_model(root, place, udev),
         size_bytes=size,
-        rotational=parse_flag(text_inside(root, f"{place}/queue/rotational")),
+        rotational=parse_flag(read_text(root, f"{place}/queue/rotational")),
         # A recorded tree, and a kernel before its links, may have a folder here; then the device's own link may tell.
-        transport=parse_transport(path or target_inside(root, f"{place}/device")),
+        transport=parse_transport(path or link_target(root, f"{place}/device")),
         serial=read_serial(root, place, udev),
     )

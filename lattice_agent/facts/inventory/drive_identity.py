@@ -7,9 +7,9 @@ characters that SCSI has for it, and knows no serial number of most USB disks. l
 from pathlib import Path
 from typing import Final
 
-from lattice_agent.facts.inventory.tree_links import text_inside
 from lattice_agent.facts.inventory.udev_data import unescape
 from lattice_agent.facts.lexical import clean_text
+from lattice_agent.facts.rooted import read_text
 from lattice_agent.wire.host_inventory import TEXT_BYTES
 
 _UDEV_SERIALS: Final = ("SCSI_IDENT_SERIAL", "ID_SCSI_SERIAL", "ID_SERIAL_SHORT")
@@ -33,7 +33,7 @@ def parse_vpd_serial(page: str) -> str:
 def read_model(root: Path, place: str, udev: dict[str, str]) -> str:
     """Model of the drive at ``place`` (``sys/block/sda``) with the properties ``udev``; "" when it says none."""
     return _one_line(unescape(udev.get("ID_MODEL_ENC", ""))) or next(
-        (model for name in _MODELS if (model := _one_line(text_inside(root, f"{place}/{name}")))), ""
+        (model for name in _MODELS if (model := _one_line(read_text(root, f"{place}/{name}")))), ""
     )
 
 
@@ -47,5 +47,5 @@ def read_serial(root: Path, place: str, udev: dict[str, str]) -> str:
     told = (clean_text(udev.get(name, ""), TEXT_BYTES) for name in _UDEV_SERIALS)
     if serial := next(filter(None, told), ""):
         return serial
-    read = (clean_text(text_inside(root, f"{place}/{name}"), TEXT_BYTES) for name in _SERIALS)
-    return next(filter(None, read), "") or parse_vpd_serial(text_inside(root, f"{place}/device/vpd_pg80"))
+    read = (clean_text(read_text(root, f"{place}/{name}"), TEXT_BYTES) for name in _SERIALS)
+    return next(filter(None, read), "") or parse_vpd_serial(read_text(root, f"{place}/device/vpd_pg80"))

@@ -16,10 +16,9 @@ from typing import Final
 from lattice_agent.facts.inventory.device_files import BY_UUID, device_of, read_uuids, uuid_of
 from lattice_agent.facts.inventory.mount_choice import chosen_mounts, is_below_autofs
 from lattice_agent.facts.inventory.mountinfo import Mount, parse_mountinfo
-from lattice_agent.facts.inventory.tree_links import inside
 from lattice_agent.facts.inventory.udev_data import FOLDER as UDEV
 from lattice_agent.facts.lexical import COUNTER_LIMIT, clean_text
-from lattice_agent.facts.rooted import is_live, read_text, required_text
+from lattice_agent.facts.rooted import is_live, located, read_text, required_text
 from lattice_agent.wire.host_inventory import MAX_FILESYSTEMS, TEXT_BYTES, FileSystem
 
 _MOUNTS: Final = "proc/self/mountinfo"
@@ -28,19 +27,19 @@ _MOUNTS_LIMIT: Final = 4_194_304  # bytes: some 20 000 mounts; those beyond are 
 
 def fingerprint(root: Path) -> Hashable:
     """The table of mounts, and when the sources of UUIDs changed last. How full file systems are is not in it."""
-    return read_text(root, inside(root, _MOUNTS), _MOUNTS_LIMIT), _changed(root, UDEV), _changed(root, BY_UUID)
+    return read_text(root, _MOUNTS, _MOUNTS_LIMIT), _changed(root, UDEV), _changed(root, BY_UUID)
 
 
 def _changed(root: Path, path: str) -> int:
     try:
-        return os.stat(f"{root}/{inside(root, path)}").st_mtime_ns
+        return os.stat(located(root, path)).st_mtime_ns
     except OSError:
         return 0
 
 
 def read(root: Path) -> tuple[FileSystem, ...]:
     """The file systems in the order they were mounted, the first ``MAX_FILESYSTEMS``; FactsError without a table."""
-    mounts = parse_mountinfo(required_text(root, inside(root, _MOUNTS), _MOUNTS_LIMIT))
+    mounts = parse_mountinfo(required_text(root, _MOUNTS, _MOUNTS_LIMIT))
     triggers = [mount.point for mount in mounts if mount.type == "autofs"]
     by_uuid = read_uuids(root)
     found = []

@@ -10,8 +10,8 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Final
 
-from lattice_agent.facts.inventory.tree_links import text_inside
 from lattice_agent.facts.lexical import clean_text
+from lattice_agent.facts.rooted import read_text
 from lattice_agent.wire.host_inventory import TEXT_BYTES, Hardware
 
 _DMI: Final = "sys/class/dmi/id"
@@ -39,7 +39,7 @@ def parse_name(text: str) -> str:
 
 def fingerprint(root: Path) -> Hashable:
     """The boot: a firmware is read, and updated, only then."""
-    return text_inside(root, "proc/sys/kernel/random/boot_id")
+    return read_text(root, "proc/sys/kernel/random/boot_id")
 
 
 def read(root: Path) -> Hardware:
@@ -55,8 +55,8 @@ def read(root: Path) -> Hardware:
 
 
 def _dmi(root: Path, name: str) -> str:
-    return parse_name(text_inside(root, f"{_DMI}/{name}"))
+    return parse_name(read_text(root, f"{_DMI}/{name}"))
 
 
 def _device_tree_model(root: Path) -> str:
-    return next((name for path in _DEVICE_TREES if (name := parse_name(text_inside(root, path)))), "")
+    return next((name for path in _DEVICE_TREES if (name := parse_name(read_text(root, path)))), "")

@@ -28,10 +28,16 @@ _NO_DEVICE: Final = frozenset({
 })  # fmt: skip
 
 
+_SINGLE_FILES: Final = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv"})
+"""What container managers mount from the host's disk, a file each. The disk is below the overlay at ``/`` already."""
+
+
 def is_kept(mount: Mount) -> bool:
     """Whether a mount is one of a file system of the host, by the rule at the top of this module."""
     if mount.type in _CONTAINER_ROOTS:
         return mount.point == "/"
+    if mount.point in _SINGLE_FILES:
+        return False
     if mount.type in _IMAGES and mount.source.startswith(_LOOP):
         return False
     if mount.type in _NO_DEVICE or mount.type.startswith("fuse."):
@@ -40,7 +46,7 @@ def is_kept(mount: Mount) -> bool:
 
 
 def chosen_mounts(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
-    """One mount of every file system, in the order of the table: that of its root, or the one with the shortest path.
+    """One mount of every file system, in the order of the table: ``/``, that of its root, or the shortest path.
 
     Bind mounts and btrfs subvolumes are further mounts of the same super block, which has the same ``major:minor``.
     """
@@ -51,8 +57,9 @@ def chosen_mounts(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
     return tuple(best.values())
 
 
-def _preference(mount: Mount) -> tuple[bool, int]:
-    return mount.root != "/", len(mount.point)
+def _preference(mount: Mount) -> tuple[bool, bool, int]:
+    # "/" first: ostree and btrfs have the root of their file system mounted elsewhere, too, where nobody looks for it.
+    return mount.point != "/", mount.root != "/", len(mount.point)
 
 
 def is_below_autofs(mount: Mount, triggers: Iterable[str]) -> bool:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from lattice_agent.facts.inventory.tree_links import inside
 from lattice_agent.facts.lexical import clean_text
+from lattice_agent.facts.rooted import located
 from lattice_agent.wire.host_inventory import TEXT_BYTES
 
 _FILES: Final = ("usr/share/hwdata/pci.ids", "usr/share/misc/pci.ids")
@@ -47,7 +47,7 @@ def read_names(root: Path, wanted: frozenset[DeviceId]) -> dict[DeviceId, str]:
     """
     for path in _FILES if wanted else ():
         try:
-            if names := parse_names(_lines(f"{root}/{inside(root, path)}"), wanted):
+            if names := parse_names(_lines(located(root, path)), wanted):
                 return names
         except (OSError, ValueError):
             continue

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from lattice_agent.facts.inventory.tree_links import text_inside
+from lattice_agent.facts.rooted import read_text
 
 FOLDER: Final = "run/udev/data"
 _NUMBER: Final = re.compile(r"[0-9]{1,10}:[0-9]{1,10}")
@@ -39,4 +39,4 @@ def read_properties(root: Path, number: str) -> dict[str, str]:
     """Properties of the block device ``number`` (``8:0``); none without udev, or when that is no number."""
     if not _NUMBER.fullmatch(number):
         return {}
-    return parse_properties(text_inside(root, f"{FOLDER}/b{number}"))
+    return parse_properties(read_text(root, f"{FOLDER}/b{number}"))

@@ -102,6 +102,11 @@ ROOT = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
             id="a container",
         ),
         pytest.param(
+            "1 0 0:33 / /sysroot rw - xfs /dev/sda1 rw\n2 1 0:33 /ostree/deploy / rw - xfs /dev/sda1 rw\n",
+            "/",
+            id="ostree",
+        ),
+        pytest.param(
             "1 1 0:2 / / rw - rootfs rootfs rw\n2 1 8:1 / / rw - ext4 /dev/root rw\n", "/", id="over the initial root"
         ),
     ],

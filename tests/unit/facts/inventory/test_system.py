@@ -92,7 +92,7 @@ def test_a_relative_link_is_followed(tmp_path: Path) -> None:
         ({"run/systemd/": ""}, False),  # udev and resolved without it
         ({"run/systemd/system": "a file"}, False),
         ({"run/openrc/": ""}, False),
-        ({}, None),
+        ({}, False),
     ],
 )
 def test_systemd_is_the_init_where_its_directory_is(
