@@ -1,10 +1,10 @@
 """What facts and metrics cost: CPU of one warm collection beside psutil's calls for the same data, and beside facter.
 
-    python bench/facts.py [--json] [--rounds 200] [--peers psutil,facter]
+    python bench/facts.py [--json] [--rounds 50] [--peers psutil,facter]
 
 CPU is user and system time of this process with all its threads (of facter: of the child), so that waiting for another
-core's work or for the disk does not count. Each figure is the median over rounds, and in each round ours and psutil's
-are measured one after the other. Warm: everything was collected twice before. Memory is the PSS that importing
+core's work or for the disk does not count. Each figure is the median over rounds; a round is the mean of ten calls of ours, and
+then of ten of psutil's. Warm: everything was collected before. Memory is the PSS that importing
 the facts package adds to an interpreter that already has what the agent needs anyway (trio, httpx, pydantic).
 """
 
@@ -33,6 +33,7 @@ from lattice_agent.facts.look import Look
 from lattice_agent.facts.metrics import MetricsSampler
 
 ROOT = Path("/")
+CALLS = 10
 FACTER_RUNS = 5
 IMPORTS = """
 import importlib, pkgutil, sys
@@ -120,7 +121,7 @@ def psutil_facts() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--peers", default="psutil,facter")
     options = parser.parse_args()
     ours = Ours()
@@ -148,17 +149,18 @@ def main() -> None:
 
 
 def compared(mine: Callable[[], None], theirs: Callable[[], None], rounds: int) -> tuple[float, float]:
-    """Medians in milliseconds of CPU."""
-    for call in (mine, theirs) * 2:
+    """Medians in milliseconds of CPU for one call."""
+    for call in (mine, theirs):
         call()
-    taken = [(cpu_ms(mine), cpu_ms(theirs)) for _ in range(rounds)]
+    taken = [(cpu_ms(mine, CALLS), cpu_ms(theirs, CALLS)) for _ in range(rounds)]
     return statistics.median(one for one, _ in taken), statistics.median(other for _, other in taken)
 
 
-def cpu_ms(call: Callable[[], None]) -> float:
+def cpu_ms(call: Callable[[], None], calls: int = 1) -> float:
     before = time.process_time()
-    call()
-    return (time.process_time() - before) * 1000
+    for _ in range(calls):
+        call()
+    return (time.process_time() - before) * 1000 / calls
 
 
 def beside_facter(figures: dict[str, Any]) -> str:

@@ -1,13 +1,13 @@
 """Memory and swap of the host: ``/proc/meminfo`` (protocol reference 4.1, 4.2)."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
-
-from lattice_agent.facts.lexical import parse_count
 
 BYTES_LIMIT: Final = 16 * 2**50
 """16 PiB: what the server keeps at most."""
 
+_SIZE: Final = re.compile(r"^([^:\n]+):[ \t]*([0-9]{1,20})(?=[ \t\n]|\Z)", re.MULTILINE)
 _RECLAIMABLE: Final = ("MemFree", "Buffers", "Cached")
 
 
@@ -36,10 +36,5 @@ def parse_memory(meminfo: str) -> Memory:
 
 def parse_sizes(meminfo: str) -> dict[str, int]:
     """Every size by its name, in bytes; lines without one are left out."""
-    found = {}
-    for line in meminfo.splitlines():
-        name, _, value = line.partition(":")
-        size = parse_count((value.split() or [""])[0], BYTES_LIMIT // 1024)
-        if size is not None:
-            found[name] = size * 1024
-    return found
+    kib = ((name, int(size)) for name, size in _SIZE.findall(meminfo))
+    return {name: size * 1024 for name, size in kib if size <= BYTES_LIMIT // 1024}

@@ -42,7 +42,7 @@ def take_reading(look: Look, disk: Disk, selection: Selection = AUTOMATIC) -> Re
         load=parse_load(look.text("proc/loadavg")),
         memory=parse_memory(look.text("proc/meminfo")),
         disk=disk,
-        traffic=counted_traffic(look.root, look.text("proc/net/dev"), selection),
+        traffic=look.once(counted_traffic, look.root, look.text("proc/net/dev"), selection),
         uptime_s=parse_uptime(look.text("proc/uptime")),
     )
 

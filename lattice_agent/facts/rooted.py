@@ -128,4 +128,4 @@ def located(root: Path, path: str, *, follow_last: bool = True) -> str:
 
 def is_live(root: Path) -> bool:
     """Whether the tree is this machine, so that its kernel may be asked what no file says."""
-    return root == Path("/")
+    return str(root) == "/"

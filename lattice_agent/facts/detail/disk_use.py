@@ -12,6 +12,12 @@ _SECTOR: Final = 512  # bytes, whatever the drive's own sectors are
 _NAME, _READS, _READ_SECTORS, _WRITES, _WRITE_SECTORS, _BUSY_MS = 2, 3, 5, 7, 9, 12
 
 
+def listed_devices(text: str) -> list[str]:
+    """The names of all block devices in ``/proc/diskstats``, partitions included, in its order."""
+    fields = (line.split(None, _NAME + 1) for line in text.splitlines())
+    return [field[_NAME] for field in fields if len(field) > _NAME]
+
+
 def parse_diskstats(text: str, names: Collection[str]) -> dict[str, DiskCounts]:
     """Counters of the named drives; partitions, whose requests the drive counts too, are not among the names."""
     found = {}

@@ -7,12 +7,14 @@ from pathlib import Path
 from lattice_agent.facts.cpu import parse_cpu_times
 from lattice_agent.facts.detail.counters import Counters
 from lattice_agent.facts.detail.cpu_use import cpu_use, parse_core_times
-from lattice_agent.facts.detail.disk_use import disk_uses, parse_diskstats
+from lattice_agent.facts.detail.disk_use import disk_uses, listed_devices, parse_diskstats
 from lattice_agent.facts.detail.interface_use import interface_uses
 from lattice_agent.facts.detail.kernel_tables import kernel_tables
 from lattice_agent.facts.detail.memory_use import memory_use, parse_swap_counts
 from lattice_agent.facts.detail.own_cost import CostReader, OwnLoad
 from lattice_agent.facts.detail.pressure import pressures
+from lattice_agent.facts.errors import FactsError
+from lattice_agent.facts.inventory import disks
 from lattice_agent.facts.look import Look
 from lattice_agent.facts.rates import MIN_ELAPSED_S
 from lattice_agent.facts.rooted import is_live
@@ -53,8 +55,8 @@ class DetailSampler:
             cpu=parse_cpu_times(stat),
             cores=parse_core_times(stat),
             swap=parse_swap_counts(look.text("proc/vmstat"), self._page_bytes),
-            disks=parse_diskstats(diskstats, self._drives.names(look.root)),
-            traffic=counted_traffic(look.root, look.text("proc/net/dev"), self._selection),
+            disks=parse_diskstats(diskstats, self._drives.names(look.root, diskstats)),
+            traffic=look.once(counted_traffic, look.root, look.text("proc/net/dev"), self._selection),
         )
 
     def _message(
@@ -78,15 +80,19 @@ class DriveNames:
     """Which block devices are drives, by the inventory's rule, asked again when a device has come or gone."""
 
     def __init__(self) -> None:
-        self._fingerprint: object = None
-        self._names: frozenset[str] = frozenset()
+        self._listed: list[str] = []
+        self._drives: frozenset[str] = frozenset()
 
-    def names(self, root: Path) -> Collection[str]:
-        """The names as of now."""
-        from lattice_agent.facts.inventory import disks
+    def names(self, root: Path, diskstats: str) -> Collection[str]:
+        """The drives among the devices that ``/proc/diskstats`` lists; none where ``/sys/block`` is hidden."""
+        listed = listed_devices(diskstats)
+        if listed != self._listed:
+            self._listed, self._drives = listed, _drives(root)
+        return self._drives
 
-        fingerprint = disks.fingerprint(root)
-        if fingerprint != self._fingerprint:
-            self._fingerprint = fingerprint
-            self._names = frozenset(disk.name for disk in disks.read(root))
-        return self._names
+
+def _drives(root: Path) -> frozenset[str]:
+    try:
+        return frozenset(disk.name for disk in disks.read(root))
+    except FactsError:
+        return frozenset()

@@ -98,11 +98,11 @@ ROOT = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
         pytest.param(
             "1 0 0:60 / / rw - overlay overlay rw\n2 1 8:1 /d/resolv.conf /etc/resolv.conf rw - ext4 /dev/sda1 rw\n"
             "3 1 8:1 /d/hosts /etc/hosts rw - ext4 /dev/sda1 rw\n",
-            "/ /etc/hosts",
+            "/",
             id="a container",
         ),
         pytest.param(
-            "1 0 0:33 / /sysroot rw - xfs /dev/sda1 rw\n2 1 0:33 /ostree/deploy / rw - xfs /dev/sda1 rw\n",
+            "1 0 0:33 /ostree/deploy / rw - xfs /dev/sda1 rw\n2 1 0:33 / /sysroot rw - xfs /dev/sda1 rw\n",
             "/",
             id="ostree",
         ),
