@@ -3,7 +3,7 @@
     python bench/facts.py [--json] [--rounds 50] [--peers psutil,facter]
 
 CPU is user and system time of this process with all its threads (of facter: of the child), so that waiting for another
-core's work or for the disk does not count. Each figure is the median over rounds; a round is the mean of ten calls of ours, and
+core's work or for the disk does not count. Each figure is the median over rounds; a round is ten calls of ours, and
 then of ten of psutil's. Warm: everything was collected before. Memory is the PSS that importing
 the facts package adds to an interpreter that already has what the agent needs anyway (trio, httpx, pydantic).
 """

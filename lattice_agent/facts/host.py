@@ -6,7 +6,7 @@ from typing import Final
 
 from lattice_agent.facts.cpu import parse_cpu_model, usable_cpus
 from lattice_agent.facts.look import Look
-from lattice_agent.facts.memory import Memory, parse_memory
+from lattice_agent.facts.memory import Memory, memory_of, parse_sizes
 from lattice_agent.facts.reading import needs_portable
 from lattice_agent.facts.rooted import is_live, read_text
 from lattice_agent.facts.system import go_os, read_arch, read_distribution, read_hostname, read_kernel_version
@@ -47,7 +47,7 @@ def collect_host_facts(look: Look, now: datetime, container_variable: str = "") 
 
 def _from_proc(look: Look, now: datetime) -> tuple[Memory, datetime | None]:
     uptime_s = parse_uptime(look.text("proc/uptime"))
-    memory = parse_memory(look.text("proc/meminfo"))
+    memory = memory_of(look.once(parse_sizes, look.text("proc/meminfo")))
     return memory, parse_boot_time(look.text("proc/stat")) or boot_time_before(now, uptime_s)
 
 

@@ -1,6 +1,7 @@
 """Memory and swap of the host: ``/proc/meminfo`` (protocol reference 4.1, 4.2)."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,8 +27,12 @@ class Memory:
 
 
 def parse_memory(meminfo: str) -> Memory:
-    """The values of ``/proc/meminfo`` (KiB there); a missing or broken line counts as 0."""
-    sizes = parse_sizes(meminfo)
+    """The values of ``/proc/meminfo``; a missing or broken line counts as 0."""
+    return memory_of(parse_sizes(meminfo))
+
+
+def memory_of(sizes: Mapping[str, int]) -> Memory:
+    """The values out of all sizes."""
     total = sizes.get("MemTotal", 0)
     # Kernels before 3.14 have no MemAvailable; this sum is what it was modelled on.
     available = sizes.get("MemAvailable", sum(sizes.get(name, 0) for name in _RECLAIMABLE))
@@ -35,6 +40,6 @@ def parse_memory(meminfo: str) -> Memory:
 
 
 def parse_sizes(meminfo: str) -> dict[str, int]:
-    """Every size by its name, in bytes; lines without one are left out."""
+    """Every size by its name, in bytes (KiB there); lines without one are left out."""
     kib = ((name, int(size)) for name, size in _SIZE.findall(meminfo))
     return {name: size * 1024 for name, size in kib if size <= BYTES_LIMIT // 1024}

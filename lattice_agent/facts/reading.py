@@ -7,7 +7,7 @@ from pathlib import Path
 from lattice_agent.facts.cpu import CpuTimes, Load, parse_cpu_times, parse_load, usable_cpus
 from lattice_agent.facts.disk import Disk
 from lattice_agent.facts.look import Look
-from lattice_agent.facts.memory import Memory, parse_memory
+from lattice_agent.facts.memory import Memory, memory_of, parse_sizes
 from lattice_agent.facts.rooted import exists, is_live
 from lattice_agent.facts.traffic import AUTOMATIC, Selection, Traffic, counted_traffic
 from lattice_agent.facts.uptime import parse_uptime
@@ -40,7 +40,7 @@ def take_reading(look: Look, disk: Disk, selection: Selection = AUTOMATIC) -> Re
         cpu=parse_cpu_times(stat),
         cores=usable_cpus(look.root, stat),
         load=parse_load(look.text("proc/loadavg")),
-        memory=parse_memory(look.text("proc/meminfo")),
+        memory=memory_of(look.once(parse_sizes, look.text("proc/meminfo"))),
         disk=disk,
         traffic=look.once(counted_traffic, look.root, look.text("proc/net/dev"), selection),
         uptime_s=parse_uptime(look.text("proc/uptime")),

@@ -1,8 +1,9 @@
 """Memory and swap by use: ``/proc/meminfo`` and the swap counters of ``/proc/vmstat`` (proc(5))."""
 
+from collections.abc import Mapping
+
 from lattice_agent.facts.detail.counters import SwapCounts, rate
 from lattice_agent.facts.lexical import COUNTER_LIMIT, parse_count
-from lattice_agent.facts.memory import parse_sizes
 from lattice_agent.facts.rates import FASTEST_LINK
 from lattice_agent.wire.metrics_detail import MemoryUse
 
@@ -23,10 +24,9 @@ def _count_of(vmstat: str, name: str) -> int | None:
 
 
 def memory_use(
-    meminfo: str, before: SwapCounts | None, after: SwapCounts | None, elapsed_s: float | None
+    sizes: Mapping[str, int], before: SwapCounts | None, after: SwapCounts | None, elapsed_s: float | None
 ) -> MemoryUse | None:
-    """The group; ``None`` when ``/proc/meminfo`` said nothing. Without ``elapsed_s`` there are no rates."""
-    sizes = parse_sizes(meminfo)
+    """The group out of ``memory.parse_sizes``; ``None`` when that is empty. Without ``elapsed_s`` there are no rates."""
     if not sizes:
         return None
     swap_total, swap_free = sizes.get("SwapTotal"), sizes.get("SwapFree")

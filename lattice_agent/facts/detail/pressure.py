@@ -1,7 +1,11 @@
 """Pressure stall information: ``/proc/pressure/*`` (kernel documentation, accounting/psi)."""
 
-from lattice_agent.facts.lexical import parse_decimal
+import re
+from typing import Final
+
 from lattice_agent.wire.metrics_detail import Pressure, Pressures
+
+_LINE: Final = re.compile(r"^(some|full) avg10=([0-9]{1,6}\.[0-9]{1,6}) avg60=([0-9]{1,6}\.[0-9]{1,6}) ", re.MULTILINE)
 
 
 def parse_pressure(text: str) -> Pressure | None:
@@ -9,22 +13,15 @@ def parse_pressure(text: str) -> Pressure | None:
 
     Before Linux 5.13 the file of the CPU has no line ``full``.
     """
-    shares: dict[str, float] = {}
-    for line in text.splitlines():
-        kind, *fields = line.split() or [""]
-        for field in fields if kind in ("some", "full") else ():
-            name, _, value = field.partition("=")
-            share = parse_decimal(value)
-            if share is not None and name in ("avg10", "avg60"):
-                shares[kind + name] = min(100.0, share)
+    shares = {kind: (_percent(avg10), _percent(avg60)) for kind, avg10, avg60 in _LINE.findall(text)}
     if not shares:
         return None
-    return Pressure(
-        some_10s=shares.get("someavg10"),
-        some_60s=shares.get("someavg60"),
-        full_10s=shares.get("fullavg10"),
-        full_60s=shares.get("fullavg60"),
-    )
+    (some_10s, some_60s), (full_10s, full_60s) = (shares.get(kind, (None, None)) for kind in ("some", "full"))
+    return Pressure(some_10s=some_10s, some_60s=some_60s, full_10s=full_10s, full_60s=full_60s)
+
+
+def _percent(text: str) -> float:
+    return min(100.0, float(text))
 
 
 def pressures(cpu: str, memory: str, io: str) -> Pressures | None:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from lattice_agent.facts.cpu import parse_cpu_times
-from lattice_agent.facts.detail.counters import Counters
+from lattice_agent.facts.detail.counters import Counters, SwapCounts
 from lattice_agent.facts.detail.cpu_use import cpu_use, parse_core_times
 from lattice_agent.facts.detail.disk_use import disk_uses, listed_devices, parse_diskstats
 from lattice_agent.facts.detail.interface_use import interface_uses
@@ -16,6 +16,7 @@ from lattice_agent.facts.detail.pressure import pressures
 from lattice_agent.facts.errors import FactsError
 from lattice_agent.facts.inventory import disks
 from lattice_agent.facts.look import Look
+from lattice_agent.facts.memory import parse_sizes
 from lattice_agent.facts.rates import MIN_ELAPSED_S
 from lattice_agent.facts.rooted import is_live
 from lattice_agent.facts.traffic import AUTOMATIC, Selection, counted_traffic
@@ -54,17 +55,22 @@ class DetailSampler:
         return Counters(
             cpu=parse_cpu_times(stat),
             cores=parse_core_times(stat),
-            swap=parse_swap_counts(look.text("proc/vmstat"), self._page_bytes),
+            swap=self._swap_counts(look),
             disks=parse_diskstats(diskstats, self._drives.names(look.root, diskstats)),
             traffic=look.once(counted_traffic, look.root, look.text("proc/net/dev"), self._selection),
         )
+
+    def _swap_counts(self, look: Look) -> SwapCounts | None:
+        if not look.once(parse_sizes, look.text("proc/meminfo")).get("SwapTotal"):
+            return SwapCounts(0, 0)  # without swap nothing is swapped, and a long file need not be read
+        return parse_swap_counts(look.text("proc/vmstat"), self._page_bytes)
 
     def _message(
         self, look: Look, before: Counters, after: Counters, elapsed_s: float | None, agent: AgentCost | None
     ) -> MetricsDetail:
         return MetricsDetail(
             cpu=cpu_use(before, after) if elapsed_s is not None else None,
-            memory=memory_use(look.text("proc/meminfo"), before.swap, after.swap, elapsed_s),
+            memory=memory_use(look.once(parse_sizes, look.text("proc/meminfo")), before.swap, after.swap, elapsed_s),
             pressure=pressures(*(look.text(f"proc/pressure/{resource}") for resource in ("cpu", "memory", "io"))),
             disks=disk_uses(before.disks, after.disks, elapsed_s),
             interfaces=interface_uses(before.traffic, after.traffic, elapsed_s),

@@ -13,6 +13,7 @@ from lattice_agent.facts.detail.kernel_tables import parse_file_handles, parse_t
 from lattice_agent.facts.detail.memory_use import memory_use, parse_swap_counts
 from lattice_agent.facts.detail.own_cost import parse_pss
 from lattice_agent.facts.detail.pressure import parse_pressure, pressures
+from lattice_agent.facts.memory import parse_sizes
 from lattice_agent.facts.traffic import Traffic
 from lattice_agent.wire.base import encode
 from lattice_agent.wire.metrics_detail import DiskUse, InterfaceUse, MetricsDetail, Pressure
@@ -89,13 +90,13 @@ MEMINFO = "MemTotal: 100 kB\nMemFree: 10 kB\nShmem: 3 kB\nSwapTotal: 50 kB\nSwap
 
 
 def test_memory_by_use_and_swap_rates() -> None:
-    use = memory_use(MEMINFO, SwapCounts(0, 4096), SwapCounts(8192, 4096), 2.0)
+    use = memory_use(parse_sizes(MEMINFO), SwapCounts(0, 4096), SwapCounts(8192, 4096), 2.0)
     assert use is not None
     assert (use.free_bytes, use.shared_bytes, use.swap_used_bytes) == (10_240, 3072, 30_720)
     assert (use.swap_in_rate, use.swap_out_rate) == (4096, 0)
     assert use.dirty_bytes is None
-    assert memory_use("", None, None, 2.0) is None
-    first = memory_use(MEMINFO, None, SwapCounts(1, 1), None)
+    assert memory_use({}, None, None, 2.0) is None
+    first = memory_use(parse_sizes(MEMINFO), None, SwapCounts(1, 1), None)
     assert first is not None
     assert first.swap_in_rate is None
 
@@ -140,7 +141,9 @@ def test_no_parser_raises_on_any_text(text: str) -> None:
     parse_core_times("cpu0 " + text)
     parse_diskstats(text, {"sda"})
     parse_swap_counts("\npswpin " + text + "\npswpout " + text, 4096)
-    assert encode(MetricsDetail(memory=memory_use(text, None, None, None), pressure=pressures(text, text, text)))
+    assert encode(
+        MetricsDetail(memory=memory_use(parse_sizes(text), None, None, None), pressure=pressures(text, text, text))
+    )
     parse_file_handles(text)
     parse_threads(text)
     parse_pss(text)
@@ -170,7 +173,7 @@ all_counters = st.builds(
 def test_whatever_the_counters_did_the_message_can_be_sent(before: Counters, after: Counters, elapsed_s: float) -> None:
     detail = MetricsDetail(
         cpu=cpu_use(before, after),
-        memory=memory_use(MEMINFO, before.swap, after.swap, elapsed_s),
+        memory=memory_use(parse_sizes(MEMINFO), before.swap, after.swap, elapsed_s),
         disks=disk_uses(before.disks, after.disks, elapsed_s),
         interfaces=interface_uses(before.traffic, after.traffic, elapsed_s),
     )
