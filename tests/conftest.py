@@ -8,6 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 collect_ignore = ["hosts"]  # recorded hosts link in circles as sysfs does, and hold no tests
+PROGRAMS = {
+    "needs_netns": ("ip", "nft", "unshare"),
+    "needs_node": ("node",),
+    "needs_inspection": ("lscpu", "lsblk", "findmnt", "ip", "free", "df", "nproc", "systemd-detect-virt"),
+}
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
@@ -23,13 +28,14 @@ def _missing(marker: str) -> str:
     """What a marker's test lacks on this machine; empty if nothing."""
     if marker in ("needs_root", "needs_netns") and os.geteuid() != 0:
         return "uid 0"
-    programs = {"needs_netns": ("ip", "nft", "unshare"), "needs_node": ("node",)}.get(marker, ())
-    return ", ".join(name for name in programs if shutil.which(name, path=SEARCH) is None)
+    if marker == "needs_fuse" and not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "/dev/fuse"
+    return ", ".join(name for name in PROGRAMS.get(marker, ()) if shutil.which(name, path=SEARCH) is None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for marker in ("needs_root", "needs_netns", "needs_node"):
+        for marker in ("needs_root", "needs_fuse", *PROGRAMS):
             if item.get_closest_marker(marker) and (lacks := _missing(marker)):
                 item.add_marker(pytest.mark.skip(reason=f"needs {lacks}"))
 

@@ -57,7 +57,7 @@ minutes. Each change is one line in the log, such as `inventory: disks[sdb]: new
 | --- | --- | --- | --- |
 | `lsblk` | loop, RAM, zram, device-mapper, md, optical and empty devices | none of them | they are no drives; what is on them is under `filesystems` |
 | `lsblk`, `findmnt` | UUID also as root without udev, from the device itself | only what udev knows | the agent opens no raw device |
-| `lsblk` | transport empty for virtio, mmc, xen and hyperv drives | their name | it is known from the device's path |
+| `lsblk` | transport empty for virtio, mmc, xen and hyperv drives; without udev no model, serial and transport | their name; what sysfs says of them | it is known from the device's path and files |
 | `df`, `findmnt` | bind mounts, several mounts of one file system | one of them | space would be counted twice |
 | `df` | `Use%` of what ordinary users can have | bytes only | `disk_used` of the base wire counts root's reserve as used, `used_bytes` does not, like `df` |
 | `free` | `used` = total - available (procps 4), or total - free - buffers - cache (procps 3) | total - available | one meaning on every host |

@@ -51,6 +51,11 @@ class Plane:
         found: dict[str, Any] = self._get(f"/api/v1/nodes/{node.id}")["node"]
         return found
 
+    def inventory(self, node: Node) -> dict[str, Any]:
+        """What the node last reported of its host; empty while it has not."""
+        found: dict[str, Any] = self._get(f"/api/v1/nodes/{node.id}/inventory")["inventory"] or {}
+        return found
+
     def create(self, node: Node, script: str, interpreter: str = "sh", **limits: int) -> str:
         """A task's id."""
         order = {"node": node.id, "interpreter": interpreter, "script": script, **limits}

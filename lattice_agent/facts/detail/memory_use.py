@@ -26,7 +26,7 @@ def _count_of(vmstat: str, name: str) -> int | None:
 def memory_use(
     sizes: Mapping[str, int], before: SwapCounts | None, after: SwapCounts | None, elapsed_s: float | None
 ) -> MemoryUse | None:
-    """The group out of ``memory.parse_sizes``; ``None`` when that is empty. Without ``elapsed_s`` there are no rates."""
+    """The group out of ``memory.parse_sizes``; ``None`` when that is empty. No rates without ``elapsed_s``."""
     if not sizes:
         return None
     swap_total, swap_free = sizes.get("SwapTotal"), sizes.get("SwapFree")
