@@ -27,7 +27,7 @@ def main() -> None:
     with control_plane() as plane:
         with agent(plane) as running:
             wait_online(plane)
-            time.sleep(5)  # until start-up work is over
+            time.sleep(12)  # until start-up work, the first inventory included, is over
             before = cpu_seconds(tree(running.pid))
             time.sleep(options.seconds)
             pids = tree(running.pid)
