@@ -10,6 +10,8 @@ BATCH_RESULTS: Final = "results.batch"
 BATCH_LEASES: Final = "tasks.batch"
 HOST_INVENTORY: Final = "facts.inventory"
 """POST /api/agent/inventory is taken."""
+USAGE_LEDGER: Final = "usage.ledger"
+"""POST /api/agent/usage-ledger is taken."""
 METRICS_DETAIL: Final = "metrics.detail"
 """A heartbeat may carry ``metrics_detail``."""
 MAX_RESULTS: Final = 32
