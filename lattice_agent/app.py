@@ -43,6 +43,7 @@ from lattice_agent.state.clock import boot_time
 from lattice_agent.state.commit import GroupCommit
 from lattice_agent.state.db import StateDirectory
 from lattice_agent.state.journal import Journal
+from lattice_agent.state.usage_documents import UsageDocuments
 from lattice_agent.supervisor import Service
 from lattice_agent.tasks.decide import PollRhythm
 from lattice_agent.tasks.intake import Intake
@@ -52,6 +53,7 @@ from lattice_agent.tasks.run import Runs
 from lattice_agent.tasks.sender import Sender
 from lattice_agent.tasks.spool import Spool
 from lattice_agent.tasks.tidy import Tidying
+from lattice_agent.usage_sources import configured_sources, legal_names, reading_moment
 from lattice_agent.wire.ext import BATCH_RESULTS
 
 if TYPE_CHECKING:
@@ -165,7 +167,8 @@ def _compose(
     intake = Intake(line, spool, runs, sender, features, rhythm=rhythm, now=boot_time, rng=rng)
     script = LocalScript("ip-script", runner, execution.decide, record)
     load = OwnLoadService(features, tasks_running=lambda: runs.statistics().running, results_waiting=spool.unsent)
-    reports = (*_reports(settings, line, features, rng, script, execution, load), load)
+    documents = UsageDocuments(state.connection, commit, settings.control_plane.base_url, node_id)
+    reports = (*_reports(settings, line, features, rng, script, execution, load, documents), load)
     return Agent((*reports, Tidying(spool, boot_time)), sender, runs, intake, settings.exec.drain_s)
 
 
@@ -177,6 +180,7 @@ def _reports(
     script: LocalScript,
     execution: Execution,
     load: OwnLoadService,
+    documents: UsageDocuments,
 ) -> tuple[Service, ...]:
     wireguard = checked_wireguard(
         ip=settings.addresses.wg_ip,
@@ -199,7 +203,7 @@ def _reports(
         line, features, interval_s=settings.report.interval_s, on_ip_config=addresses.override, rng=rng
     )
     inventory = _inventory(settings, line, features, rng)
-    return (heartbeat, config, addresses, inventory, *_usage(settings, line, rng))
+    return (heartbeat, config, addresses, inventory, *_usage(settings, line, features, rng, documents))
 
 
 def _heartbeat(
@@ -258,29 +262,33 @@ def _container_variable() -> str:
     return os.environ.get("container", "")  # noqa: SIM112  # the name that container managers set
 
 
-def _usage(settings: Settings, line: Line, rng: random.Random) -> tuple[Service, ...]:
+def _usage(
+    settings: Settings, line: Line, features: Features, rng: random.Random, documents: UsageDocuments
+) -> tuple[Service, ...]:
     """The usage service if a source is configured; its code is loaded only then."""
-    if settings.usage.file is None and not settings.usage.url:
+    sources = configured_sources(settings.usage)
+    if not sources:
         return ()
     from lattice_agent.report.usage import UsageService
-    from lattice_agent.usage.collector import UsageCollector
-    from lattice_agent.usage.file import FileSource
-    from lattice_agent.usage.source import UsageSource
-    from lattice_agent.usage.url import LoopbackUrlSource
+    from lattice_agent.report.usage_readings import UsageReadings
+    from lattice_agent.usage.books import UsageBooks
 
-    usage = settings.usage
-    timeout_s = usage.timeout_s or 3.0
-    source: UsageSource
-    if usage.file is not None:
-        source = FileSource(usage.file, timeout_s=timeout_s)
-    else:
-        source = LoopbackUrlSource(
-            usage.url, secret=usage.secret or None, secret_file=usage.secret_file, timeout_s=timeout_s
-        )
+    books = UsageBooks(documents)
+    readings = UsageReadings(
+        sources,
+        books,
+        interval_s=settings.usage.read_interval_s,
+        names=legal_names(settings.usage),
+        moment=reading_moment,
+        wall_now=lambda: datetime.now(UTC),
+        rng=rng,
+    )
     return (
         UsageService(
             line,
-            UsageCollector(source, settings.agent.node_id),
+            features,
+            books,
+            readings,
             node_id=settings.agent.node_id,
             interval_s=settings.report.interval_s,
             wall_now=lambda: datetime.now(UTC),

@@ -27,11 +27,14 @@ LAYERS: dict[str, set[str]] = {
     "lattice_agent.tasks": {"errors", "link", "exec", "state", "wire", "audit"},
     "lattice_agent.lifecycle": {"errors", "supervisor", "tasks"},
     "lattice_agent.execution": {"config", "exec", "report", "wire"},
+    "lattice_agent.usage_sources": {"config", "usage"},
     "lattice_agent.app": {
+        "usage_sources",
         "execution", "errors", "secret", "config", "state", "link", "exec", "facts", "usage", "report", "tasks",
         "audit", "supervisor", "lifecycle", "wire",
     },
-    "lattice_agent.cli": {"errors", "secret", "config", "logs", "link", "nft", "exec", "facts", "wire", "app"},
+    "lattice_agent.cli": {"errors", "secret", "config", "logs", "link", "nft", "exec", "facts", "wire", "app",
+        "usage_sources", "usage", "state"},
     "lattice_agent.__main__": {"cli"},
 }  # fmt: skip
 
@@ -41,7 +44,8 @@ PURE = (
     "exec/dispatch.py", "exec/syscalls.py", "exec/outcome.py", "exec/id_range.py",
     "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py",
     "facts/inventory/changes.py", "facts/detail/counters.py", "facts/rates.py",
-    "usage/normalise.py", "facts/addresses.py", "facts/address_plan.py", "link/transport_policy.py",
+    "usage/normalise.py", "usage/ledger.py", "usage/billing.py", "usage/ledger_account.py", "usage/messages.py",
+    "facts/addresses.py", "facts/address_plan.py", "link/transport_policy.py",
 )  # fmt: skip
 IMPURE_MODULES = {"trio", "socket", "time", "os", "subprocess", "sqlite3", "httpx", "random", "pathlib", "asyncio"}
 # os is imported by outcome for WIFSIGNALED and its kin, which are functions of a number.

@@ -57,7 +57,7 @@ def _settings(invocation: Invocation) -> config.Settings:
     logs.configure(debug=loaded.settings.log.debug)
     for given in (loaded.settings.agent.token, loaded.settings.usage.secret):
         logs.hide(given)
-    loaded = config.complete(loaded, line.flags, line.environ)
+    loaded = config.complete(loaded)
     settings = loaded.settings
     logs.hide(settings.agent.token)
     logs.hide(settings.usage.secret)

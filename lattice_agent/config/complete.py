@@ -1,31 +1,31 @@
-"""What the running agent needs beyond valid values: an identity, and at most one source of proxy usage.
+"""What the running agent needs beyond valid values: an identity, and credentials out of their files.
 
 Whether a usage URL may be asked is for ``lattice_agent.usage`` to say, which asks it.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import re
 from pathlib import Path
+from typing import Final
 
-from lattice_agent.config import unbuilt
+from lattice_agent.config.golang import quote
 from lattice_agent.config.load import Loaded
 from lattice_agent.config.settings import AgentSettings, UsageSettings
-from lattice_agent.config.sources import Plain
 from lattice_agent.config.trust import read_secret_file
 from lattice_agent.errors import ConfigError
 from lattice_agent.secret import Secret
 
-_OTHER_USAGE_SOURCES = ("proxy-usage-xray-api", "singbox-stats-api")
+_USER_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")  # as lattice_agent.usage has it
 
 
-def complete(loaded: Loaded, flags: Mapping[str, Plain], environ: Mapping[str, str]) -> Loaded:
+def complete(loaded: Loaded) -> Loaded:
     """Settings with the credentials in place of the files that hold them. Raises ConfigError.
 
     To be called only in the process that has no secret in argv or environment: it opens the token file.
     """
     warnings = list(loaded.warnings)
     agent = _identity(loaded, warnings)
-    _check_single_source(loaded, flags, environ)
+    _check_ids(loaded)
     usage = _usage(loaded, warnings)
     settings = dataclasses.replace(loaded.settings, agent=agent, usage=usage)
     return dataclasses.replace(loaded, settings=settings, warnings=tuple(warnings))
@@ -64,14 +64,14 @@ def _check_header(credential: Secret, origin: str) -> None:
         raise ConfigError(f"{origin} holds a character that a credential cannot have (only visible ASCII is allowed)")
 
 
-def _check_single_source(loaded: Loaded, flags: Mapping[str, Plain], environ: Mapping[str, str]) -> None:
-    """At most one of the Go agent's four sources, built here or not (protocol reference, 5.2)."""
-    usage = loaded.settings.usage
-    sources = [loaded.name("usage.file")] if usage.file else []
-    sources += [loaded.name("usage.url")] if usage.url else []
-    sources += [origin for flag, origin in unbuilt.asked_for(flags, environ) if flag.flag in _OTHER_USAGE_SOURCES]
-    if len(sources) > 1:
-        raise ConfigError(f"{' and '.join(sources)} each name a source of proxy usage", hint="keep one")
+def _check_ids(loaded: Loaded) -> None:
+    for word in loaded.settings.usage.ids:
+        legal = word.rpartition("=")[2].strip()
+        if not _USER_ID.fullmatch(legal):
+            raise ConfigError(
+                f"{loaded.name('usage.ids')}: {quote(legal)} is no user id of a control plane",
+                hint="1 to 128 characters of A-Z a-z 0-9 _ . : -, the first a letter or digit",
+            )
 
 
 def _usage(loaded: Loaded, warnings: list[str]) -> UsageSettings:

@@ -24,6 +24,8 @@ class Kind(enum.Enum):
     INTEGER = "integer"
     SECONDS = "seconds"
     LIST = "list"
+    TABLE = "table"
+    """Names of one kind to names of another: ``a=b,c=d`` in flag and variable, a table of texts in the file."""
 
 
 class Trust(enum.IntEnum):
@@ -104,6 +106,11 @@ def seconds(
 def words(doc: str, *, flag: str, env: str, trust: Trust = Trust.ANYONE, repeat: bool = False) -> tuple[str, ...]:
     """A list: separated by commas in flag and variable, an array in the file."""
     return dataclasses.field(default=(), metadata={_KEY: Option(Kind.LIST, doc, flag, env, trust, repeat=repeat)})
+
+
+def table(doc: str, *, flag: str, env: str, trust: Trust = Trust.ANYONE) -> tuple[str, ...]:
+    """Words ``name=other``; the last equals sign is the one between."""
+    return dataclasses.field(default=(), metadata={_KEY: Option(Kind.TABLE, doc, flag, env, trust)})
 
 
 def declared(settings_class: type) -> Iterator[tuple[str, Option, object]]:

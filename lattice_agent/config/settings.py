@@ -9,7 +9,7 @@ section 6) and keep its defaults.
 import dataclasses
 from pathlib import Path
 
-from lattice_agent.config.options import Trust, derived_path, integer, path, seconds, secret, switch, text, words
+from lattice_agent.config.options import Trust, derived_path, integer, path, seconds, secret, switch, table, text, words
 from lattice_agent.secret import Secret
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8088"
@@ -187,7 +187,7 @@ class FactsSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class UsageSettings:
-    """Where the proxy's traffic counters come from; at most one source."""
+    """Where the proxy's traffic counters come from. With several sources a user's bytes are the sum."""
 
     file: Path | None = path(
         "JSON snapshot to report as proxy usage.", flag="proxy-usage-file", env="LATTICE_PROXY_USAGE_FILE"
@@ -204,6 +204,19 @@ class UsageSettings:
         "File that holds the usage URL's secret alone (at most 4096 bytes).",
         flag="proxy-usage-secret-file",
         env="LATTICE_PROXY_USAGE_SECRET_FILE",
+    )
+    ids: tuple[str, ...] = table(
+        "Names for users whose label in the core the control plane would refuse: alice@example=alice.",
+        flag="proxy-usage-ids",
+        env="LATTICE_PROXY_USAGE_IDS",
+    )
+    read_interval_s: float = seconds(
+        "Time between two readings of a source; what a core counts between the last one and its death is lost.",
+        flag="proxy-usage-read-interval",
+        env="LATTICE_PROXY_USAGE_READ_INTERVAL",
+        default=2.0,
+        low=MIN_PERIOD_S,
+        high=MAX_PERIOD_S,
     )
     timeout_s: float = seconds(
         "Time allowed for one collection; 0 means 3 s.",

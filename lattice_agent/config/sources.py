@@ -65,6 +65,7 @@ _NOUNS = {
     Kind.INTEGER: "a whole number",
     Kind.SECONDS: "a duration such as 10s or 1m30s",
     Kind.LIST: "a list of texts",
+    Kind.TABLE: "a table of texts",
 }
 
 
@@ -73,6 +74,9 @@ def from_toml(option: Option, value: object, origin: str) -> Plain:
     if option.kind is Kind.LIST:
         if isinstance(value, list) and all(isinstance(word, str) for word in value):
             return tuple(value)
+    elif option.kind is Kind.TABLE:
+        if isinstance(value, dict) and all(isinstance(name, str) for name in value.values()):
+            return tuple(f"{name}={other}" for name, other in value.items())
     elif option.kind is Kind.SECONDS:
         if isinstance(value, float) or _is_int64(value):
             return float(value)
@@ -104,8 +108,10 @@ def refine(option: Option, plain: Plain, origin: str) -> Value:
         _check_range(option, plain, origin)
         return plain
     if isinstance(plain, tuple):
-        return _words(plain, origin)
+        return _pairs(plain, origin) if option.kind is Kind.TABLE else _words(plain, origin)
     _check_text(plain, origin)
+    if option.kind is Kind.TABLE:
+        return _pairs(_words(tuple(plain.split(",")), origin), origin)
     if option.kind is Kind.LIST:
         return _words(tuple(plain.split(",")), origin)
     if option.kind is Kind.PATH:
@@ -119,6 +125,15 @@ def _words(words: tuple[str, ...], origin: str) -> tuple[str, ...]:
     for word in words:
         _check_text(word, origin)
     return tuple(word for part in words for word in map(str.strip, part.split(",")) if word)
+
+
+def _pairs(words: tuple[str, ...], origin: str) -> tuple[str, ...]:
+    for word in words:
+        _check_text(word, origin)
+        name, equals, other = word.rpartition("=")
+        if not (equals and name.strip() and other.strip()):
+            raise ConfigError(f"{origin}: {_shown(word)} does not give one name another", hint='it is "name" = "other"')
+    return words
 
 
 def _check_range(option: Option, number: float, origin: str) -> None:

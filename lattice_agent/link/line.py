@@ -2,22 +2,30 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import trio
 
 from lattice_agent.errors import LinkError
 from lattice_agent.link.answer import Answer
 from lattice_agent.link.client import ControlPlane
+from lattice_agent.link.errors import Reason, UnreachableError
 from lattice_agent.link.health import LinkHealth
 from lattice_agent.link.verdict import Kind, Verdict, classify
+
+_BEFORE_THE_REQUEST: Final = frozenset({Reason.DNS, Reason.CONNECT, Reason.PIN})
 
 
 @dataclass(frozen=True)
 class Reply:
-    """``answer`` is None if none came that can be used; ``verdict`` says what that means."""
+    """``answer`` is None if none came that can be used; ``verdict`` says what that means.
+
+    ``never_sent``: there was no connection, so the server has certainly not seen the request.
+    """
 
     verdict: Verdict
     answer: Answer | None
+    never_sent: bool = False
 
     @property
     def ok(self) -> bool:
@@ -54,4 +62,5 @@ class Line:
     def _noted(self, path: str, outcome: Answer | LinkError) -> Reply:
         verdict = classify(outcome)
         self._health.note(path, verdict, trio.current_time())
-        return Reply(verdict, None if isinstance(outcome, LinkError) else outcome)
+        never_sent = isinstance(outcome, UnreachableError) and outcome.reason in _BEFORE_THE_REQUEST
+        return Reply(verdict, None if isinstance(outcome, LinkError) else outcome, never_sent)

@@ -1,44 +1,58 @@
-"""Reports proxy usage: one collection, one report, in order, never an older one after a newer (protocol 5.5).
+"""Reports proxy usage: to a server that keeps ledgers totals, to any other by the rules of ``usage.billing``.
 
-A report whose fate is unknown (no answer, 5xx, 401, 429) is sent again, the same bytes, before a newer one is made:
-if the core restarts meanwhile, the newer one could not bill what the lost one held. Only then comes the next reading.
+Every step is decided by pure functions, and on disk before its first byte is sent or as soon as it is answered. One
+report is on its way at a time.
 """
 
 import logging
 import random
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
-from lattice_agent.link.line import Line
+from lattice_agent.errors import StateError
+from lattice_agent.link.features import Features
+from lattice_agent.link.line import Line, Reply
 from lattice_agent.link.patience import Patience, spread
 from lattice_agent.link.verdict import Kind
-from lattice_agent.wire.base import encode
-from lattice_agent.wire.usage import UsageReport, UsageSnapshot
+from lattice_agent.report.usage_readings import UsageReadings
+from lattice_agent.usage import billing as base
+from lattice_agent.usage import ledger_account as ledger
+from lattice_agent.usage.books import UsageBooks
+from lattice_agent.usage.messages import (
+    Collector,
+    health_report,
+    ignored_users,
+    ledger_report,
+    says_no_profile,
+    values_report,
+    zero_report,
+)
+from lattice_agent.wire.ext import USAGE_LEDGER
+from lattice_agent.wire.usage import LEDGER_PATH
 
 log = logging.getLogger(__name__)
 
+PATH: Final = "/api/agent/proxy-usage"
 RETRY_BASE_S, RETRY_CAP_S = 2.0, 60.0
 JITTER: Final = 0.05
-
-
-class Collector(Protocol):
-    """Where snapshots come from (``usage.collector``)."""
-
-    async def collect(self, now_wall: datetime) -> UsageSnapshot: ...
+EXCHANGES_LIMIT: Final = 64
+"""Reports of one round; 65,536 users in parts of 4,096, each with its zero report, need half of it."""
 
 
 class UsageService:
-    """The service that reports."""
+    """The service that reads and reports."""
 
     name = "proxy usage"
 
     def __init__(
         self,
         line: Line,
-        collector: Collector,
+        features: Features,
+        books: UsageBooks,
+        readings: UsageReadings,
         *,
         node_id: str,
         interval_s: float,
@@ -46,36 +60,161 @@ class UsageService:
         rng: random.Random,
     ) -> None:
         self._line = line
-        self._collector = collector
+        self._features = features
+        self._books = books
+        self._readings = readings
         self._node_id = node_id
         self._interval_s = interval_s
         self._wall_now = wall_now
         self._rng = rng
-        self._problem = ""
+        self._patience = Patience(RETRY_BASE_S, RETRY_CAP_S)
+        self._refusal = ""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Collect and report for ever."""
-        patience = Patience(RETRY_BASE_S, RETRY_CAP_S)
-        task_status.started()
-        while True:
-            snapshot = await self._collector.collect(self._wall_now())
-            self._note_source(snapshot)
-            await self._deliver(encode(UsageReport(node_id=self._node_id, snapshot=snapshot)), patience)
-            await trio.sleep(spread(self._interval_s, JITTER, self._rng))
+        """Read and report for ever."""
+        await self._books.load()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._readings.run)
+            task_status.started()
+            await self._readings.wait_first()
+            delay_s = 0.0
+            while True:
+                await trio.sleep(delay_s)
+                delay_s = await self._one_round()
 
-    async def _deliver(self, body: bytes, patience: Patience) -> None:
-        """Send until the server has said what becomes of it."""
-        while True:
-            reply = await self._line.post("/api/agent/proxy-usage", body)
-            delay = patience.after(reply.verdict, self._rng)
-            if reply.verdict.kind in (Kind.OK, Kind.REFUSED):
-                return
-            await trio.sleep(delay)
+    async def _one_round(self) -> float:
+        """Tells everything there is to tell; returns the seconds until the next round."""
+        try:
+            delay_s = await self._tell()
+        except StateError as error:
+            # Nothing is sent that is not on disk, and nothing on disk is lost.
+            log.error("usage ledger: %s; %s", error, error.hint())
+            delay_s = RETRY_CAP_S
+        return max(delay_s, spread(self._interval_s, JITTER, self._rng))
 
-    def _note_source(self, snapshot: UsageSnapshot) -> None:
-        if snapshot.collector_error != self._problem:
-            self._problem = snapshot.collector_error
-            if self._problem:
-                log.warning("proxy usage cannot be collected: %s", self._problem)
+    async def _tell(self) -> float:
+        if self._books.standing.billing.pending is not None and (delay_s := await self._send_pending()) > 0:
+            return delay_s
+        if all(health.problem for health in self._readings.health.values()):
+            return await self._tell_health()
+        wants_ledger = self._features.has(USAGE_LEDGER)
+        if wants_ledger != self._books.standing.account.is_used:
+            await self._change_way(to_ledger=wants_ledger)
+        delay_s = await (self._tell_totals() if wants_ledger else self._tell_values())
+        if delay_s == 0 and any(health.problem for health in self._readings.health.values()):
+            return await self._tell_health()
+        return delay_s
+
+    async def _change_way(self, *, to_ledger: bool) -> None:
+        standing = self._books.standing
+        account, billing = (ledger.to_ledger if to_ledger else ledger.to_base)(standing.account, standing.billing)
+        await self._books.set_standing(billing, account)
+
+    # --- the base wire ---
+
+    async def _tell_values(self) -> float:
+        totals = self._books.totals()
+        for _ in range(EXCHANGES_LIMIT):
+            billing = self._books.standing.billing
+            part = base.next_part(billing, totals)
+            if part is None:
+                delay_s = await self._send_zero()
             else:
-                log.info("proxy usage is collected again")
+                body = values_report(self._node_id, base.values_of(billing, part.totals), self._collector())
+                await self._books.set_standing(base.with_pending(billing, part, body))
+                delay_s = await self._send_pending()
+                if part.is_all or self._books.standing.billing.zero_due:
+                    return delay_s
+            if delay_s > 0:
+                return delay_s
+            if part is not None and not _untold(self._books.standing.billing, totals):
+                return 0.0
+        return 0.0
+
+    async def _send_zero(self) -> float:
+        reply = await self._line.post(PATH, zero_report(self._node_id, self._collector()))
+        if reply.ok:
+            await self._books.set_standing(base.zero_accepted(self._books.standing.billing))
+        elif reply.verdict.kind is Kind.REFUSED:
+            await self._enter_refusal(reply)
+        return self._patience.after(reply.verdict, self._rng)
+
+    async def _send_pending(self) -> float:
+        """Sends the values report on the way, once; returns how long to wait when it still is."""
+        billing = self._books.standing.billing
+        assert billing.pending is not None, "there is one"
+        reply = await self._line.post(PATH, billing.pending.body)
+        if reply.ok:
+            await self._books.set_standing(base.values_accepted(billing, ignored_users(reply.answer)))
+            self._refusal = ""
+        elif reply.verdict.kind is Kind.REFUSED:
+            await self._enter_refusal(reply)
+        elif reply.verdict.kind in (Kind.UNREACHABLE, Kind.BROKEN) and not reply.never_sent:
+            await self._books.set_standing(base.unanswered(billing))
+        return self._patience.after(reply.verdict, self._rng)
+
+    async def _enter_refusal(self, reply: Reply) -> None:
+        missing = says_no_profile(reply.answer)
+        billing = base.refused(self._books.standing.billing, self._books.totals(), no_profile=missing)
+        await self._books.set_standing(billing)
+        self._say_refused(reply)
+
+    # --- the ledger ---
+
+    async def _tell_totals(self) -> float:
+        totals = self._books.totals()
+        for _ in range(EXCHANGES_LIMIT):
+            standing = self._books.standing
+            told = ledger.next_told(standing.billing, totals)
+            if told:
+                account = ledger.telling(standing.account, told)
+                await self._books.set_standing(standing.billing, account)
+            delay_s = await self._send_totals(told)
+            if delay_s > 0 or not ledger.next_told(self._books.standing.billing, totals):
+                return delay_s
+        return 0.0
+
+    async def _send_totals(self, told: dict[str, int]) -> float:
+        """One ledger report; with nothing to tell it still says how the collector fares."""
+        standing = self._books.standing
+        totals = ledger.wire_totals(standing.account, standing.billing, told)
+        seq = await self._books.next_seq() if told else 0
+        body = ledger_report(self._node_id, standing.ledger_id, seq, totals, self._collector())
+        reply = await self._line.post(LEDGER_PATH, body)
+        if reply.ok:
+            account, billing = ledger.accepted(standing.account, standing.billing)
+            await self._books.set_standing(billing, account)
+            self._refusal = ""
+        elif reply.verdict.kind is Kind.REFUSED:
+            await self._ledger_refused(reply)
+        return self._patience.after(reply.verdict, self._rng)
+
+    async def _ledger_refused(self, reply: Reply) -> None:
+        self._say_refused(reply)
+        if says_no_profile(reply.answer):
+            standing = self._books.standing
+            account, billing = ledger.no_profile(standing.account, standing.billing, self._books.totals())
+            await self._books.set_standing(billing, account)
+        else:
+            self._features.withdraw(USAGE_LEDGER)  # the base wire says it in its way
+
+    # --- health ---
+
+    async def _tell_health(self) -> float:
+        problems = [health.problem for health in self._readings.health.values() if health.problem]
+        body = health_report(self._node_id, "; ".join(problems), self._collector())
+        reply = await self._line.post(PATH, body)
+        return self._patience.after(reply.verdict, self._rng)
+
+    def _collector(self) -> Collector:
+        read = [health.read_at for health in self._readings.health.values() if health.read_at is not None]
+        return Collector(self._readings.collector_source(), max(read, default=self._wall_now()))
+
+    def _say_refused(self, reply: Reply) -> None:
+        if reply.verdict.text != self._refusal:
+            self._refusal = reply.verdict.text
+            log.warning("the control plane does not take proxy usage: %s", self._refusal)
+
+
+def _untold(billing: base.Billing, totals: dict[str, int]) -> bool:
+    return any(total > billing.billed.get(key, 0) for key, total in totals.items())

@@ -14,7 +14,7 @@ from typing import Final
 
 from lattice_agent.errors import StateError, StateLockedError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _BUSY_MS: Final = 2000
 _SCHEMA: Final = """
 CREATE TABLE task (
@@ -38,6 +38,16 @@ CREATE TABLE task (
 CREATE INDEX task_by_phase ON task (control_plane, node_id, phase, order_no);
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
+
+_USAGE: Final = """
+CREATE TABLE usage_document (
+    control_plane TEXT NOT NULL, node_id TEXT NOT NULL, name TEXT NOT NULL, document BLOB NOT NULL,
+    PRIMARY KEY (control_plane, node_id, name)
+) STRICT;
+"""
+
+_STEPS: Final = {0: _SCHEMA + _USAGE, 1: _USAGE}
+"""By the version that is found, what makes ``SCHEMA_VERSION`` of it."""
 
 
 class StateDirectory:
@@ -95,12 +105,12 @@ def _bring_schema_up_to_date(connection: sqlite3.Connection, path: Path) -> None
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == SCHEMA_VERSION:
         return
-    if version != 0:
+    if version not in _STEPS:
         raise StateError(
             f"{path} has schema {version}, this agent knows {SCHEMA_VERSION}",
             hint="start the agent version that wrote it, or move the file aside (unsent results in it are lost)",
         )
-    connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    connection.executescript(f"BEGIN IMMEDIATE; {_STEPS[version]} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 @contextmanager

@@ -17,6 +17,9 @@ from lattice_agent.usage.reading import RawUsage
 IDS_LIMIT: Final = 4096
 """User ids of a report, line ids of a report, and user ids over all its lines (protocol reference 5.4)."""
 
+NAMED_LIMIT: Final = 1024
+"""Ids that are named in the log as left out; beyond it further ones are left out silently, so that nothing grows."""
+
 ABSURD_BYTES: Final = 2**53
 """Above it a counter is a fault: eight petabytes in one run of a core."""
 
@@ -35,29 +38,35 @@ class Counters:
     left_out: tuple[str, ...] = ()
 
 
-def normalise(raw: RawUsage) -> Counters:
-    """The counters of a reading; ``UsageSourceError`` if it cannot be reported as a whole."""
+_NO_NAMES: Final[Mapping[str, str]] = {}
+
+
+def normalise(raw: RawUsage, names: Mapping[str, str] = _NO_NAMES) -> Counters:
+    """The counters of a reading; ``UsageSourceError`` if it cannot be reported as a whole.
+
+    ``names`` gives ids of the source other ones (``[usage.ids]``).
+    """
     left_out: set[str] = set()
-    users = _legal(raw.user_bytes, "user_bytes", left_out)
+    users = _legal(raw.user_bytes, "user_bytes", names, left_out)
     lines = {
-        _line_id(line): _legal(counts, f"line_user_bytes[{line[:64]!r}]", left_out)
+        _line_id(line): _legal(counts, f"line_user_bytes[{line[:64]!r}]", names, left_out)
         for line, counts in raw.line_user_bytes.items()
     }
     if len(lines) != len(raw.line_user_bytes):
         raise UsageSourceError("line_user_bytes has two line ids that differ only in surrounding blanks")
     if not raw.user_bytes:
         users = _sums(lines.values())
-    _check_sizes(users, lines)
     _check_plausible(raw.core_uptime_s, "core_uptime_sec")
     return Counters(users, lines, raw.core_uptime_s, raw.at, tuple(sorted(left_out)))
 
 
-def _legal(counts: Mapping[str, int], place: str, left_out: set[str]) -> dict[str, int]:
+def _legal(counts: Mapping[str, int], place: str, names: Mapping[str, str], left_out: set[str]) -> dict[str, int]:
     merged: dict[str, int] = {}
     for raw_id, count in counts.items():
         user = raw_id.strip()
         if not user:
             raise UsageSourceError(f"{place} has an empty user id")
+        user = names.get(user, user)
         if not _USER_ID.fullmatch(user):
             left_out.add(user)
             continue
@@ -82,13 +91,6 @@ def _sums(lines: Iterable[Mapping[str, int]]) -> dict[str, int]:
             sums[user] = sums.get(user, 0) + count
             _check_plausible(sums[user], f"the sum over lines of {user!r}")
     return sums
-
-
-def _check_sizes(users: Mapping[str, int], lines: Mapping[str, Mapping[str, int]]) -> None:
-    sizes = (("user ids", len(users)), ("line ids", len(lines)), ("ids in lines", sum(map(len, lines.values()))))
-    for what, size in sizes:
-        if size > IDS_LIMIT:
-            raise UsageSourceError(f"{size} {what}; a report holds at most {IDS_LIMIT}")
 
 
 def _check_plausible(value: int, place: str) -> None:

@@ -14,7 +14,7 @@ TOKEN = "not-a-real-token-0123456789"
 def start(*, variables: tuple[tuple[str, str], ...] = (), **flags: str) -> Loaded:
     dashed: dict[str, Plain] = {name.replace("_", "-"): value for name, value in flags.items()}
     environ = {"HOME": "/home/agent", **dict(variables)}
-    return complete(load(dashed, environ, euid=1000), dashed, environ)
+    return complete(load(dashed, environ, euid=1000))
 
 
 def start_with_identity(**flags: str) -> Loaded:

@@ -189,7 +189,7 @@ def test_weak_point_08_no_address_makes_the_start_fail(address: str) -> None:
         "token": TOKEN,
         "node-id": "n",
     }
-    result = complete(loaded(flags), flags, HOME)
+    result = complete(loaded(flags))
     assert result.settings.addresses.public_ip4 == address
     assert result.warnings == ()
 

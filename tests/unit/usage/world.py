@@ -1,0 +1,95 @@
+"""A core, an agent and a server in values: what the ledger and the base wire's rules are tried on.
+
+``Server`` is the unmodified server's rule (protocol reference 5.4), written from its table; ``Core`` counts as a proxy
+core does, and remembers what nobody else knows: what was really moved; ``Node`` is the agent, or what is on its disk.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lattice_agent.errors import UsageSourceError
+from lattice_agent.usage import billing as base
+from lattice_agent.usage.ledger import Moment, SourceBook, summed, take_reading
+from lattice_agent.usage.normalise import Counters
+
+
+@dataclass
+class Core:
+    """One proxy core. ``started_s`` is the monotonic time of its start."""
+
+    started_s: float = 0.0
+    counters: Counter[str] = field(default_factory=Counter)
+    truth: Counter[str] = field(default_factory=Counter)
+    unread: Counter[str] = field(default_factory=Counter)
+    """Moved since the last reading."""
+    knows_uptime: bool = True
+
+    def move(self, user: str, count: int) -> None:
+        for counter in (self.counters, self.truth, self.unread):
+            counter[user] += count
+
+    def restart(self, now_s: float) -> None:
+        self.counters = Counter()
+        self.started_s = now_s
+
+    def reading(self, now_s: float) -> Counters:
+        self.unread = Counter()
+        uptime_s = int(now_s - self.started_s) if self.knows_uptime else 0
+        return Counters({user: count for user, count in self.counters.items() if count}, core_uptime_s=uptime_s)
+
+
+@dataclass
+class Server:
+    """The unmodified server: eligible users, one snapshot of the node, and what was billed."""
+
+    users: set[str] = field(default_factory=set)
+    has_profile: bool = True
+    snapshot: dict[str, int] | None = None
+    billed: Counter[str] = field(default_factory=Counter)
+
+    def take(self, values: Mapping[str, int]) -> tuple[int, int]:
+        """Status and ``users_ignored``."""
+        if not self.has_profile:
+            return 400, 0
+        eligible = {user: value for user, value in values.items() if user in self.users}
+        for user, value in eligible.items():
+            delta = 0 if self.snapshot is None else value - self.snapshot.get(user, 0)
+            self.billed[user] += max(0, delta)
+        self.snapshot = eligible
+        return 200, len(values) - len(eligible)
+
+
+@dataclass
+class Node:
+    """The agent. ``books`` and ``billing`` are what is on disk."""
+
+    books: dict[str, SourceBook] = field(default_factory=dict)
+    billing: base.Billing = field(default_factory=base.Billing)
+
+    def read(self, source: str, core: Core, boot_id: str, now_s: float) -> None:
+        try:
+            self.books[source] = take_reading(self.books.get(source), core.reading(now_s), Moment(boot_id, now_s))
+        except UsageSourceError:
+            raise AssertionError("the core's counters are plausible") from None
+
+    def totals(self) -> dict[str, int]:
+        return summed(self.books)
+
+    def exchange(self, server: Server, fate: str) -> None:
+        """One report. ``fate``: ``answered``, ``lost`` (the request), ``deaf`` (the answer), ``unsent``."""
+        if self.billing.pending is None and (part := base.next_part(self.billing, self.totals())) is not None:
+            self.billing = base.with_pending(self.billing, part, b"")
+        pending = self.billing.pending
+        values = {} if pending is None else base.values_of(self.billing, pending.totals)
+        status, ignored = server.take(values) if fate in ("answered", "deaf") else (0, 0)
+        if fate == "unsent":
+            return
+        if fate != "answered":
+            self.billing = base.unanswered(self.billing)
+        elif status != 200:
+            self.billing = base.refused(self.billing, self.totals(), no_profile=not server.has_profile)
+        elif pending is None:
+            self.billing = base.zero_accepted(self.billing)
+        else:
+            self.billing = base.values_accepted(self.billing, ignored)
