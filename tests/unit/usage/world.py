@@ -16,14 +16,14 @@ from lattice_agent.usage.normalise import Counters
 
 @dataclass
 class Core:
-    """One proxy core. ``started_s`` is the monotonic time of its start."""
+    """One proxy core. ``started_s`` is the monotonic time of its start; ``hidden`` users are missing in readings."""
 
     started_s: float = 0.0
     counters: Counter[str] = field(default_factory=Counter)
     truth: Counter[str] = field(default_factory=Counter)
     unread: Counter[str] = field(default_factory=Counter)
-    """Moved since the last reading."""
-    knows_uptime: bool = True
+    """Moved since the last reading that showed it."""
+    hidden: frozenset[str] = frozenset()
 
     def move(self, user: str, count: int) -> None:
         for counter in (self.counters, self.truth, self.unread):
@@ -33,10 +33,14 @@ class Core:
         self.counters = Counter()
         self.started_s = now_s
 
+    def reset(self) -> None:
+        """What a query with reset=true does: counters stay, and are 0."""
+        self.counters = Counter(dict.fromkeys(self.counters, 0))
+
     def reading(self, now_s: float) -> Counters:
-        self.unread = Counter()
-        uptime_s = int(now_s - self.started_s) if self.knows_uptime else 0
-        return Counters({user: count for user, count in self.counters.items() if count}, core_uptime_s=uptime_s)
+        shown = {user: count for user, count in self.counters.items() if user not in self.hidden}
+        self.unread = Counter({user: count for user, count in self.unread.items() if user in self.hidden})
+        return Counters(shown, core_uptime_s=int(now_s - self.started_s))
 
 
 @dataclass
@@ -45,12 +49,14 @@ class Server:
 
     users: set[str] = field(default_factory=set)
     has_profile: bool = True
+    refuses: bool = False
+    """Answers 400 for a reason of its own."""
     snapshot: dict[str, int] | None = None
     billed: Counter[str] = field(default_factory=Counter)
 
     def take(self, values: Mapping[str, int]) -> tuple[int, int]:
         """Status and ``users_ignored``."""
-        if not self.has_profile:
+        if self.refuses or not self.has_profile:
             return 400, 0
         eligible = {user: value for user, value in values.items() if user in self.users}
         for user, value in eligible.items():
@@ -76,20 +82,25 @@ class Node:
     def totals(self) -> dict[str, int]:
         return summed(self.books)
 
-    def exchange(self, server: Server, fate: str) -> None:
-        """One report. ``fate``: ``answered``, ``lost`` (the request), ``deaf`` (the answer), ``unsent``."""
-        if self.billing.pending is None and (part := base.next_part(self.billing, self.totals())) is not None:
-            self.billing = base.with_pending(self.billing, part, b"")
+    def compose(self) -> bool:
+        """Prepares what goes out next; whether it is a values report that was not there before."""
+        if self.billing.pending is not None or (part := base.next_part(self.billing, self.totals())) is None:
+            return False
+        self.billing = base.with_pending(self.billing, part, b"")
+        return True
+
+    def values(self) -> dict[str, int]:
+        """What is on its way; nothing in a zero report."""
         pending = self.billing.pending
-        values = {} if pending is None else base.values_of(self.billing, pending.totals)
-        status, ignored = server.take(values) if fate in ("answered", "deaf") else (0, 0)
-        if fate == "unsent":
-            return
-        if fate != "answered":
-            self.billing = base.unanswered(self.billing)
-        elif status != 200:
-            self.billing = base.refused(self.billing, self.totals(), no_profile=not server.has_profile)
-        elif pending is None:
+        return {} if pending is None else base.values_of(self.billing, pending.totals)
+
+    def unanswered(self) -> None:
+        self.billing = base.unanswered(self.billing)
+
+    def answered(self, status: int, ignored: int, *, no_profile: bool) -> None:
+        if status != 200:
+            self.billing = base.refused(self.billing, self.totals(), no_profile=no_profile)
+        elif self.billing.pending is None:
             self.billing = base.zero_accepted(self.billing)
         else:
             self.billing = base.values_accepted(self.billing, ignored)
