@@ -58,6 +58,11 @@ class UsageBooks:
         """As it is on disk."""
         return self._standing
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that were read at least once."""
+        return tuple(self._books)
+
     def totals(self) -> dict[str, int]:
         """Bytes by key over all sources, as they are on disk."""
         return summed(self._books)

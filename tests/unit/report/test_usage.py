@@ -1,55 +1,219 @@
-"""Usage reports: in order, one at a time, a failing source told as such."""
+"""Usage reports in virtual time: what is sent when, and that nothing which goes wrong bills too much or too little."""
 
 import json
+import logging
 import random
-from datetime import UTC, datetime
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
-from lattice_agent.link.health import LinkHealth
-from lattice_agent.link.line import Line
-from lattice_agent.report.usage import UsageService
-from lattice_agent.wire.usage import UsageSnapshot
-from tests.unit.report.test_heartbeat import ScriptedPlane
+from tests.unit.report.usage_world import BASE, Agent, CoreSource, Faults, Plane
+from tests.unit.usage.world import Core, Server
+
+USERS = ("ann", "bob")
 
 
-class Counting:
-    """A source that counts its readings; every third one fails."""
+class World:
+    """One agent, one or two cores, one server."""
 
-    def __init__(self) -> None:
-        self.readings = 0
+    def __init__(self, place: Path, seed: int = 1, cores: int = 1) -> None:
+        self.faults = Faults(random.Random(seed))
+        self.cores = [Core() for _ in range(cores)]
+        self.server = Server(set(USERS))
+        self.plane = Plane(self.server, self.faults)
+        sources = [CoreSource(core, f"core-{number}") for number, core in enumerate(self.cores)]
+        self.agent = Agent(place, self.plane, sources, self.faults)
 
-    async def collect(self, now_wall: datetime) -> UsageSnapshot:
-        self.readings += 1
-        await trio.sleep(0.1)
-        if self.readings % 3 == 0:
-            return UsageSnapshot(at=now_wall, collector_status="error", collector_error=f"gone {self.readings}")
-        return UsageSnapshot(at=now_wall, user_bytes={"alice": self.readings}, collector_status="ok")
+    async def run(self, seconds: float, *events: tuple[float, Callable[[], object]]) -> None:
+        """So long, with what happens after so many seconds."""
+        begun = trio.current_time()
 
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
+        async def act(at: float, event: Callable[[], object]) -> None:
+            await trio.sleep_until(begun + at)
+            event()
+
+        with trio.move_on_after(seconds):
+            async with trio.open_nursery() as nursery:
+                for at, event in events:
+                    nursery.start_soon(act, at, event)
+                await self.agent.live_for_ever()
+
+    def sent(self) -> list[dict[str, Any]]:
+        return [request["snapshot"] for _, path, request in self.plane.seen if path == BASE]
+
+    def is_all_on_disk(self) -> bool:
+        """Whether the books of the living agent have everything that was moved."""
+        totals = self.agent.books.totals() if self.agent.books else {}
+        return all(totals.get(user, 0) == count for user, count in self.truth().items())
+
+    def truth(self) -> dict[str, int]:
+        return {user: sum(core.truth[user] for core in self.cores) for user in USERS}
+
+    def billed(self) -> dict[str, int]:
+        return {user: self.server.billed[user] for user in USERS}
 
 
-async def test_weak_point_10_a_report_of_unknown_fate_is_repeated_before_a_newer_one(autojump_clock: MockClock) -> None:
-    plane, source = ScriptedPlane(), Counting()
-    plane.status = lambda path: None if 50 < trio.current_time() < 200 else 200
-    service = UsageService(
-        Line(plane, LinkHealth()),  # type: ignore[arg-type]  # stands in
-        source,
-        node_id="node-1",
-        interval_s=10,
-        wall_now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-        rng=random.Random(1),
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_it_begins_with_a_zero_report_and_then_tells_values(autojump_clock: MockClock, world: World) -> None:
+    world.cores[0].counters["ann"] = 5000  # before the ledger began
+    await world.run(35, (5, lambda: world.cores[0].move("ann", 100)), (15, lambda: world.cores[0].move("ann", 20)))
+    sent = [one["user_bytes"] for one in world.sent()]
+    assert sent[:2] == [{}, {}]
+    assert sent[-1] == {"ann": 120}
+    assert all(one["core_uptime_sec"] == 0 for one in world.sent())
+    assert world.billed() == {"ann": 120, "bob": 0}
+
+
+async def test_readings_and_reports_have_their_own_rhythm(autojump_clock: MockClock, world: World) -> None:
+    readings = 0
+    source = world.agent.sources[0]
+    read = source._read
+
+    async def counted() -> Any:
+        nonlocal readings
+        readings += 1
+        return await read()
+
+    source._read = counted  # type: ignore[method-assign]
+    await world.run(100)
+    assert 45 <= readings <= 55
+    assert 9 <= len(world.sent()) <= 13
+
+
+async def test_weak_point_10_a_report_of_unknown_fate_is_repeated_byte_for_byte(
+    autojump_clock: MockClock, world: World
+) -> None:
+    moved = [(float(at), lambda: world.cores[0].move("ann", 10)) for at in range(1, 200)]
+    lose = (50.0, lambda: setattr(world.plane, "status", 500))
+    back = (130.0, lambda: setattr(world.plane, "status", None))
+    await world.run(200, *moved, lose, back)
+    during = {json.dumps(request) for at, _, request in world.plane.seen if 55 < at < 130}
+    assert len(during) == 1
+    assert world.billed()["ann"] == pytest.approx(world.truth()["ann"], abs=120)
+    assert world.billed()["ann"] <= world.truth()["ann"]
+
+
+async def test_without_a_profile_nothing_is_owed(autojump_clock: MockClock, world: World) -> None:
+    world.server.has_profile = False
+    move = [(float(at), lambda: world.cores[0].move("ann", 10)) for at in range(1, 300)]
+    await world.run(300, *move, (200.5, lambda: setattr(world.server, "has_profile", True)))
+    assert 950 <= world.billed()["ann"] <= 1000 + 10 * 61  # what came after, and one report interval (with back-off)
+
+
+async def test_users_that_are_none_yet_are_not_billed_their_past(autojump_clock: MockClock, world: World) -> None:
+    world.server.users = {"bob"}
+    move = [(float(at), lambda: world.cores[0].move("ann", 10)) for at in range(1, 200)]
+    await world.run(200, *move, (100.5, lambda: world.server.users.add("ann")))
+    assert 900 <= world.billed()["ann"] <= 1000 + 2 * 120
+
+
+async def test_one_source_of_two_failing_is_named_and_its_users_stay(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tmp_path, cores=2)
+    await world.run(
+        60,
+        (1, lambda: world.cores[0].move("ann", 7)),
+        (1, lambda: world.cores[1].move("bob", 9)),
+        (30, lambda: setattr(world.agent.sources[1], "problem", "down")),
+        (31, lambda: world.cores[0].move("ann", 1)),
     )
-    with trio.move_on_after(400):
-        await service.run()
-    sent = [(at, json.dumps(body["snapshot"])) for at, _, body, _ in plane.seen]
-    distinct = list(dict.fromkeys(body for _, body in sent))
-    assert len(distinct) == source.readings  # every reading was delivered, none twice as a new one
-    assert [body for _, body in sent] == sorted((body for _, body in sent), key=distinct.index)  # and in order
-    assert len({body for at, body in sent if 50 < at < 200}) == 1  # during the outage always the same
-    values = [json.loads(body)["user_bytes"] for body in distinct]
-    assert values[0] == {"alice": 1}
-    assert values[2] is None
-    assert all(body["node_id"] == "node-1" for _, _, body, _ in plane.seen)
+    assert world.billed() == {"ann": 8, "bob": 9}
+    last_values, last_health = world.sent()[-2:]
+    assert last_values["user_bytes"] == {"ann": 8, "bob": 9}
+    assert (last_values["collector_source"], last_values["collector_status"]) == ("multi", "ok")
+    assert last_health["collector_status"] == "error"
+    assert "core-1 failed: OSError: down" in last_health["collector_error"]
+    assert last_health["user_bytes"] is None
+    assert caplog.text.count("core-1 failed") == 1
+
+
+async def test_all_sources_failing_is_health_only(autojump_clock: MockClock, world: World) -> None:
+    world.agent.sources[0].problem = "down"
+    await world.run(60)
+    assert world.sent()
+    assert all(one["user_bytes"] is None and one["collector_status"] == "error" for one in world.sent())
+
+
+async def test_an_id_that_the_server_would_refuse_is_named_once_and_a_name_helps(
+    autojump_clock: MockClock, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    world.agent.names = {"bob@example": "bob"}
+    await world.run(
+        60,
+        (1, lambda: world.cores[0].move("ann@example", 7)),
+        (1, lambda: world.cores[0].move("bob@example", 9)),
+    )
+    assert world.billed() == {"ann": 0, "bob": 9}
+    assert caplog.text.count("ann@example") == 1
+
+
+def lose_state(place: Path) -> None:
+    for file in place.glob("state.db*"):
+        file.unlink()
+
+
+async def test_a_lost_state_never_bills_twice(autojump_clock: MockClock, world: World, tmp_path: Path) -> None:
+    await world.run(60, (1, lambda: world.cores[0].move("ann", 100)))
+    assert world.billed()["ann"] == 100
+    lose_state(tmp_path)
+    await world.run(60, (30, lambda: world.cores[0].move("ann", 5)))
+    assert world.billed()["ann"] == 105
+
+
+async def test_a_damaged_document_begins_a_new_ledger(
+    autojump_clock: MockClock, world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.run(60, (1, lambda: world.cores[0].move("ann", 100)))
+    with sqlite3.connect(tmp_path / "state.db") as database:
+        database.execute("UPDATE usage_document SET document = x'00' WHERE name LIKE 'source:%'")
+    database.close()
+    await world.run(60, (30, lambda: world.cores[0].move("ann", 5)))
+    assert world.billed()["ann"] == 105
+    assert "a new one is begun" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(150))
+async def test_every_byte_is_billed_once_whatever_dies_and_gets_lost(
+    autojump_clock: MockClock, tmp_path: Path, seed: int
+) -> None:
+    """Requests and answers get lost, the agent dies before and after writes, cores restart after they were read."""
+    world = World(tmp_path, seed, cores=2)
+    rng = random.Random(seed)
+
+    async def lead() -> None:
+        await until(lambda: world.agent.books is not None and len(world.agent.books.sources) == 2)
+        world.faults.on = True
+        for _ in range(rng.randint(3, 6)):
+            for _ in range(rng.randint(1, 20)):
+                rng.choice(world.cores).move(rng.choice(USERS), rng.randint(1, 10_000))
+                await trio.sleep(rng.uniform(0.01, 2.0))
+            await until(world.is_all_on_disk)
+            rng.choice(world.cores).restart(trio.current_time())
+            await trio.sleep(rng.uniform(0, 60))
+        world.faults.on = False
+        await until(lambda: world.billed() == world.truth())
+
+    with trio.fail_after(20_000):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.agent.live_for_ever)
+            await lead()
+            nursery.cancel_scope.cancel()
+    await world.run(60)  # and nothing more comes
+    assert world.billed() == world.truth()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Looks twice a (virtual) second."""
+    while not condition():  # noqa: ASYNC110 - what others do sends no event
+        await trio.sleep(0.5)

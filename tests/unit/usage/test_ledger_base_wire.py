@@ -40,8 +40,10 @@ class BaseWire(RuleBasedStateMachine):
         self.surplus: Counter[str] = Counter()
         self.reset: dict[str, Counter[str]] = {}
         """Counters as they were before somebody else reset them, until the next reading."""
+        self.newer: Counter[str] = Counter()
+        """Moved since the newest values report was composed."""
         self.untold: Counter[str] = Counter()
-        """Moved since the values report that the server saw last was composed."""
+        """Moved since the values report that the server took last was composed."""
         self.unsettled: Counter[str] = Counter()
         """Moved since the server's snapshot was cleared last."""
 
@@ -60,6 +62,7 @@ class BaseWire(RuleBasedStateMachine):
     @rule(source=sources, user=users, count=bytes_moved)
     def traffic(self, source: str, user: str, count: int) -> None:
         self.cores[source].move(user, count)
+        self.newer[user] += count
         self.untold[user] += count
         self.unsettled[user] += count
         if self.server.has_profile and user in self.server.users:
@@ -117,14 +120,16 @@ class BaseWire(RuleBasedStateMachine):
 
     @rule(fate=st.sampled_from(FATES))
     def report(self, fate: str) -> None:
-        composed = self.node.compose()
-        told = Counter({user: sum(core.unread[user] for core in self.cores.values()) for user in USERS})
+        if self.node.compose():
+            self.newer = self._unread()
         if fate == "unsent":
             return
         values, was_pending = self.node.values(), self.node.billing.pending
         status, ignored = self.server.take(values) if fate != "lost" else (0, 0)
-        if status and composed:
-            self.untold = told
+        if status == 200 and was_pending is not None:
+            self.untold = self.newer.copy()
+        if status == 400 and fate == "answered" and not self.server.has_profile:
+            self.untold = self._unread()
         if status == 200 and was_pending is None:
             self.unsettled = self.untold.copy()
         if fate != "answered":
@@ -134,6 +139,9 @@ class BaseWire(RuleBasedStateMachine):
             # One values report after a refusal of unknown fate.
             self.slack.update({user: was_pending.totals.get(user, 0) for user in USERS})
         self.node.answered(status, ignored, no_profile=not self.server.has_profile)
+
+    def _unread(self) -> Counter[str]:
+        return sum((core.unread for core in self.cores.values()), Counter())
 
     @rule()
     def reports_get_through(self) -> None:
@@ -169,6 +177,16 @@ class BaseWire(RuleBasedStateMachine):
     @rule(refuses=st.booleans())
     def server_refuses(self, refuses: bool) -> None:
         self.server.refuses = refuses
+
+    @rule(user=users, source=sources, count=bytes_moved)
+    def an_unknown_fate_is_followed_by_a_refusal(self, user: str, source: str, count: int) -> None:
+        self.traffic(source, user, count)
+        self.reading(source)
+        self.report("deaf")
+        self.server.refuses = True
+        self.report("answered")
+        self.server.refuses = False
+        self.reports_get_through()
 
     def _allow_what_was_not_told(self, user: str) -> None:
         """The next accepted report may begin before the user was one: one report interval, or, while it is not known
