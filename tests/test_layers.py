@@ -41,7 +41,9 @@ PURE = (
     "exec/dispatch.py", "exec/syscalls.py", "exec/outcome.py", "exec/id_range.py",
     "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py",
     "facts/inventory/changes.py", "facts/detail/counters.py", "facts/rates.py",
-    "usage/normalise.py", "facts/addresses.py", "facts/address_plan.py", "link/transport_policy.py",
+    "usage/normalise.py", "usage/statistics.py", "usage/idle_core.py", "usage/protobuf.py", "usage/stats_messages.py",
+    "usage/grpc_answer.py", "usage/loopback.py",
+    "facts/addresses.py", "facts/address_plan.py", "link/transport_policy.py",
 )  # fmt: skip
 IMPURE_MODULES = {"trio", "socket", "time", "os", "subprocess", "sqlite3", "httpx", "random", "pathlib", "asyncio"}
 # os is imported by outcome for WIFSIGNALED and its kin, which are functions of a number.
