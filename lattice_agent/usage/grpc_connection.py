@@ -21,6 +21,9 @@ WIRE_LIMIT: Final = 2 * MESSAGE_LIMIT
 """Bytes received for one call, frames and all."""
 
 _CHUNK: Final = 65_536
+_SETTINGS: Final = 4  # type of the frame that every HTTP/2 peer begins with (RFC 9113, 3.4)
+_TYPE_AT: Final = 3  # behind three bytes of length
+_ENDED: Final = "the connection ended before an answer had come"
 _HEADERS: Final = ((b"te", b"trailers"), (b"content-type", b"application/grpc"), (b"user-agent", b"lattice-agent"))
 _SETUP: Final = h2.config.H2Configuration(client_side=True, header_encoding=None)
 
@@ -62,9 +65,9 @@ class GrpcConnection:
                 if self.received > limit:
                     raise UsageSourceError(f"the answer takes more than {WIRE_LIMIT} bytes on the wire")
         except h2.exceptions.H2Error as error:
-            raise NotGrpcError(f"what answers does not speak gRPC: {type(error).__name__}") from None
+            raise NotGrpcError(f"the core breaks the rules of HTTP/2: {type(error).__name__}") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise NotGrpcError("the connection broke before an answer had come") from None
+            raise NotGrpcError(_ENDED) from None
         return answer.message()
 
     async def _send(self, path: str, body: bytes) -> int:
@@ -79,9 +82,16 @@ class GrpcConnection:
     async def _receive(self) -> list[h2.events.Event]:
         data = await self._stream.receive_some(_CHUNK)
         if not data:
-            raise NotGrpcError("the connection was closed before an answer had come")
+            raise NotGrpcError(_ENDED)
+        self._check_opening(data)
         self.received += len(data)
         return self._http.receive_data(bytes(data))
+
+    def _check_opening(self, data: bytes | bytearray) -> None:
+        # Other protocols seem to h2 to announce a frame of megabytes, and it would wait for that.
+        place = _TYPE_AT - self.received
+        if 0 <= place < len(data) and data[place] != _SETTINGS:
+            raise NotGrpcError("what listens there does not speak HTTP/2")
 
     async def _flush(self) -> None:
         data = self._http.data_to_send()

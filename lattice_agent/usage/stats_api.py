@@ -44,9 +44,7 @@ class StatsApiSource(UsageSource):
     hint_missing: ClassVar[str]
     """What makes the core offer the service."""
 
-    hint_silent: ClassVar[str] = (
-        "check that this is the port of the core's statistics API, and that the core is not stuck"
-    )
+    hint_silent = "check that the core is not stuck, and that this is the port of its statistics API"
 
     def __init__(self, address: str, *, timeout_s: float = 3.0) -> None:
         super().__init__(timeout_s)
