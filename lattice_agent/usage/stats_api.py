@@ -28,6 +28,8 @@ from lattice_agent.usage.stats_messages import query_answer, query_request, upti
 XRAY: Final = "xray.app.stats.command.StatsService"
 V2RAY: Final = "v2ray.core.app.stats.command.StatsService"
 
+_BATCH: Final = 512  # statistics decoded before others have a turn: about 2 ms, of 25 for 4,096 users
+
 
 class StatsApiSource(UsageSource):
     """Asks the core at ``address``, a loopback ``host:port``; ``ConfigError`` at once if it is anything else."""
@@ -80,7 +82,7 @@ class StatsApiSource(UsageSource):
     async def _find_service(self, connection: GrpcConnection) -> tuple[str, list[Stat]]:
         for service in tuple(self._services):
             try:
-                answer = await _query(connection, service, USERS)
+                answer = await query_stats(connection, service, USERS)
             except RefusedCallError as error:
                 if fix.NO_STATISTICS_BEHIND in error.detail:
                     raise UsageSourceError(fix.NOT_KEPT, hint=fix.XRAY_KEEP_STATISTICS) from None
@@ -112,8 +114,14 @@ class SingboxStatsSource(StatsApiSource):
     hint_missing = fix.SINGBOX_OFFER_SERVICE
 
 
-async def _query(connection: GrpcConnection, service: str, pattern: str) -> list[Stat]:
-    return query_answer(await connection.call(f"/{service}/QueryStats", query_request(pattern)))
+async def query_stats(connection: GrpcConnection, service: str, pattern: str) -> list[Stat]:
+    """The statistics whose name holds ``pattern``; lets others run while it decodes."""
+    stats: list[Stat] = []
+    for stat in query_answer(await connection.call(f"/{service}/QueryStats", query_request(pattern))):
+        stats.append(stat)
+        if len(stats) % _BATCH == 0:
+            await trio.lowlevel.checkpoint()
+    return stats
 
 
 async def _ask_uptime(connection: GrpcConnection, service: str) -> int:
@@ -127,7 +135,7 @@ async def _ask_uptime(connection: GrpcConnection, service: str) -> int:
 
 async def _has_uncounted(connection: GrpcConnection, service: str) -> bool:
     sent, received = connection.sent, connection.received
-    first = await _query(connection, service, TRAFFIC)
-    second = await _query(connection, service, TRAFFIC)
+    first = await query_stats(connection, service, TRAFFIC)
+    second = await query_stats(connection, service, TRAFFIC)
     between = Exchanged(connection.sent - sent, connection.received - received)
     return carries_uncounted_users(first, second, between)

@@ -4,6 +4,7 @@ QueryStatsRequest: 1 pattern (string), 2 reset (bool), 3 patterns (repeated stri
 (repeated: 1 name, 2 value int64). SysStatsResponse: 10 Uptime (uint32 seconds).
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 from lattice_agent.errors import UsageSourceError
@@ -28,13 +29,11 @@ def query_request(pattern: str) -> bytes:
     return string_field(1, pattern) + bool_field(2, value=False) + string_field(3, pattern)
 
 
-def query_answer(message: bytes) -> list[Stat]:
-    """The statistics of a QueryStatsResponse."""
-    stats: list[Stat] = []
+def query_answer(message: bytes) -> Iterator[Stat]:
+    """The statistics of a QueryStatsResponse, one by one, so that the caller can pause: thousands take a while."""
     for number, value in fields(message, limit=STATS_LIMIT):
         if number == 1:
-            stats.append(_stat(_bytes(value, "a statistic")))
-    return stats
+            yield _stat(_bytes(value, "a statistic"))
 
 
 def uptime_answer(message: bytes) -> int:
