@@ -13,7 +13,8 @@ core that has answered its clients, and for which no user counter exists, does n
   is taken for the API's. A busy inbound that looks so by accident is seen at the next reading.
 
 A core that counts nothing but users cannot be told from an idle one, nor one whose only traffic was a client's
-without an account: the first is reported as idle, the second as not counting, until its first user comes.
+without an account: the first is reported as idle, the second as not counting, until its first user comes. Where
+outbounds are not counted, the question of another reader within the same milliseconds looks like traffic, once.
 """
 
 from collections.abc import Iterable, Iterator

@@ -100,8 +100,11 @@ async def test_a_killed_core_is_an_error_and_the_next_run_is_read_again(core: V2
 
 
 @pytest.mark.needs_v2ray
-async def test_weak_point_26_users_that_are_not_counted_are_no_empty_reading(tmp_path: Path) -> None:
-    with v2ray_core(tmp_path, USERS, Kind(counts_users=False)) as core:
+@pytest.mark.parametrize("lines", [("Inbound",), ("Outbound",), ("Inbound", "Outbound")], ids="+".join)
+async def test_weak_point_26_users_that_are_not_counted_are_no_empty_reading(
+    tmp_path: Path, lines: tuple[str, ...]
+) -> None:
+    with v2ray_core(tmp_path, USERS, Kind(counts_users=False, counts_lines=lines)) as core:
         source = XrayApiSource(core.address)
         for _ in range(3):
             assert (await source.read()).user_bytes == {}, "our own questions are not traffic"
@@ -198,10 +201,11 @@ class NoResolver(trio.abc.HostnameResolver):
         raise AssertionError(f"asked for {words}")
 
 
-async def test_localhost_is_this_machine_without_asking_a_resolver() -> None:
-    async with listening_core(answering({UP: 3})) as core:
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_localhost_is_this_machine_without_asking_a_resolver(host: str) -> None:
+    async with listening_core(answering({UP: 3}), host) as core:
         trio.socket.set_custom_hostname_resolver(NoResolver())
-        source = XrayApiSource(core.address.replace("127.0.0.1", "localhost"))
+        source = XrayApiSource(f"localhost:{core.port}")
         assert (await source.read()).user_bytes == {"a": 3}
 
 

@@ -119,9 +119,11 @@ class ListeningCore:
 
 
 @asynccontextmanager
-async def listening(handle: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncIterator[ListeningCore]:
+async def listening(
+    handle: Callable[[trio.SocketStream], Awaitable[None]], host: str = "127.0.0.1"
+) -> AsyncIterator[ListeningCore]:
     """Anything that listens on loopback."""
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    (listener,) = await trio.open_tcp_listeners(0, host=host)
     core = ListeningCore(listener.socket.getsockname()[1])
 
     async def accept(stream: trio.SocketStream) -> None:
@@ -137,9 +139,9 @@ async def listening(handle: Callable[[trio.SocketStream], Awaitable[None]]) -> A
 
 
 @asynccontextmanager
-async def listening_core(script: Script) -> AsyncIterator[ListeningCore]:
+async def listening_core(script: Script, host: str = "127.0.0.1") -> AsyncIterator[ListeningCore]:
     """A core on loopback that answers as the script says."""
-    async with listening(partial(serve, script=script)) as core:
+    async with listening(partial(serve, script=script), host) as core:
         yield core
 
 

@@ -37,7 +37,7 @@ class Kind:
     """How the server core is configured; as it is, it counts what a node needs and offers it."""
 
     counts_users: bool = True
-    counts_lines: bool = True
+    counts_lines: tuple[str, ...] = ("Inbound", "Outbound")
     keeps_statistics: bool = True
     services: tuple[str, ...] = ("StatsService",)
 
@@ -164,9 +164,7 @@ def _write(path: Path, document: object) -> None:
 
 
 def _server(kind: Kind, api: int, port: int, users: Sequence[str]) -> dict[str, Any]:
-    lines = {
-        f"stats{line}{way}": kind.counts_lines for line in ("Inbound", "Outbound") for way in ("Uplink", "Downlink")
-    }
+    lines = {f"stats{line}{way}": True for line in kind.counts_lines for way in ("Uplink", "Downlink")}
     level = {f"statsUser{way}": kind.counts_users for way in ("Uplink", "Downlink")}
     clients = [{"id": _id(user), "alterId": 0, "level": 0, "email": user} for user in users]
     return {

@@ -19,16 +19,18 @@ from lattice_agent.usage.grpc_connection import WIRE_LIMIT, GrpcConnection
 from tests.rigs.scripted_core import Call, Script, serve
 
 PATH = "/package.Service/Method"
+LIMIT_S = 20.0
 OK = {"grpc-status": "0"}
 
 
 @asynccontextmanager
 async def connected(script: Script) -> AsyncIterator[GrpcConnection]:
     ours, theirs = memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve, theirs, script)
-        async with GrpcConnection(ours, "127.0.0.1:10085") as connection:
-            yield connection
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, theirs, script)
+            async with GrpcConnection(ours, "127.0.0.1:10085") as connection:
+                yield connection
 
 
 async def refusal(script: Script) -> str:
