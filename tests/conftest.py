@@ -12,6 +12,7 @@ PROGRAMS = {
     "needs_netns": ("ip", "nft", "unshare"),
     "needs_node": ("node",),
     "needs_inspection": ("lscpu", "lsblk", "findmnt", "ip", "free", "df", "nproc", "systemd-detect-virt"),
+    "needs_v2ray": ("v2ray", "v2ctl"),
 }
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 

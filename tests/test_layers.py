@@ -45,6 +45,8 @@ PURE = (
     "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py",
     "facts/inventory/changes.py", "facts/detail/counters.py", "facts/rates.py",
     "usage/normalise.py", "usage/ledger.py", "usage/billing.py", "usage/ledger_account.py", "usage/messages.py",
+    "usage/statistics.py", "usage/idle_core.py", "usage/protobuf.py", "usage/stats_messages.py",
+    "usage/grpc_answer.py", "usage/loopback.py",
     "facts/addresses.py", "facts/address_plan.py", "link/transport_policy.py",
 )  # fmt: skip
 IMPURE_MODULES = {"trio", "socket", "time", "os", "subprocess", "sqlite3", "httpx", "random", "pathlib", "asyncio"}

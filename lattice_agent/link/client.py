@@ -38,6 +38,7 @@ from lattice_agent.link.errors import (
     UnreachableError,
 )
 from lattice_agent.link.failures import FOREIGN, explain, printable
+from lattice_agent.link.lean_import import load_httpcore_without_h2
 from lattice_agent.link.pacing import Pacer
 from lattice_agent.link.settings import LinkSettings
 from lattice_agent.link.tls import bare_context, control_plane_context
@@ -48,6 +49,7 @@ __all__ = ["DEFAULT_ANSWER_LIMIT", "Answer", "ControlPlane"]
 
 _log = logging.getLogger(__name__)
 
+load_httpcore_without_h2()
 for _library in ("httpx", "httpcore"):
     # One line per request is noise, and the debug lines quote what the peer sent, which an echo makes our token.
     logging.getLogger(_library).setLevel(logging.WARNING)

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lattice_agent.errors import UsageSourceError
 from lattice_agent.usage.reading import RawUsage
+from lattice_agent.usage.statistics import Stat, user_sums
 from lattice_agent.wire.base import Time
 
 DOCUMENT_LIMIT: Final = 1_048_576
@@ -25,7 +26,6 @@ DOCUMENT_LIMIT: Final = 1_048_576
 _COUNTER_LIMIT: Final = 2**63 - 1
 _SNAPSHOT_KEYS: Final = ("user_bytes", "line_user_bytes", "core_uptime_sec", "at")
 _DECIMAL: Final = re.compile(r"-?[0-9]{1,20}")
-_DIRECTIONS: Final = ("uplink", "downlink")
 _TIME: Final[TypeAdapter[datetime | None]] = TypeAdapter(Time, config=ConfigDict(strict=True))
 _SHOWN: Final = 64
 
@@ -48,8 +48,17 @@ def parse_usage(document: bytes) -> RawUsage:
     if "snapshot" in top:
         return _parse_snapshot(_object(top["snapshot"], "snapshot"))
     if "stat" in top:
-        return RawUsage(user_bytes=_parse_stats(top["stat"]))
+        return RawUsage(user_bytes=user_sums(_stats(top["stat"])))
     raise UsageSourceError("the usage document has none of user_bytes, snapshot and stat")
+
+
+def parse_statistics(document: bytes) -> list[Stat]:
+    """What ``xray api statsquery`` printed; no statistic if that is nothing or an object without ``stat``."""
+    if not document.strip():
+        return []
+    if len(document) > DOCUMENT_LIMIT:
+        raise UsageSourceError(f"the statistics are longer than {DOCUMENT_LIMIT} bytes")
+    return list(_stats(_object(_decode(document), "the statistics").get("stat")))
 
 
 def _decode(document: bytes) -> object:
@@ -141,21 +150,7 @@ def _parse_time(value: object) -> datetime | None:
         raise UsageSourceError(f"at is not a time with an offset: {_shown(value)}") from None
 
 
-def _parse_stats(value: object) -> dict[str, int]:
-    """Sums uplink and downlink of each ``user>>>id>>>traffic>>>direction``; other statistics are only checked."""
-    sums: dict[str, int] = {}
-    seen: set[str] = set()
-    for place, name, count in _stats(value):
-        if name in seen:
-            raise UsageSourceError(f"{place}: the statistic {_shown(name)} is listed twice")
-        seen.add(name)
-        match name.split(">>>"):
-            case ["user", user, "traffic", direction] if direction in _DIRECTIONS:
-                sums[user] = sums.get(user, 0) + count
-    return sums
-
-
-def _stats(value: object) -> Iterator[tuple[str, str, int]]:
+def _stats(value: object) -> Iterator[Stat]:
     if value is None:
         return
     if not isinstance(value, list):
@@ -167,7 +162,7 @@ def _stats(value: object) -> Iterator[tuple[str, str, int]]:
         if not isinstance(name, str):
             raise UsageSourceError(f"{place}.name is not a string")
         # Protobuf's JSON leaves a zero out, and writes 64-bit numbers as strings.
-        yield place, name, _parse_counter(_stat_value(stat.get("value", 0)), f"{place}.value")
+        yield Stat(name, _parse_counter(_stat_value(stat.get("value", 0)), f"{place}.value"))
 
 
 def _stat_value(value: object) -> object:

@@ -17,6 +17,9 @@ class UsageSource(ABC):
 
     collector_source: ClassVar[str]
 
+    hint_silent: ClassVar[str | None] = None
+    """What to look at when a reading runs into its deadline, if more is known than for any source."""
+
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
 
@@ -28,7 +31,8 @@ class UsageSource(ABC):
         except UsageSourceError:
             raise
         except trio.TooSlowError:
-            raise UsageSourceError(f"{self} did not answer within {self._timeout_s:g} s") from None
+            message = f"{self} did not answer within {self._timeout_s:g} s"
+            raise UsageSourceError(message, hint=self.hint_silent) from None
         except Exception as error:
             # A fault of one source must not take the reporting service down with it.
             raise UsageSourceError(f"{self} failed: {type(error).__name__}: {error}") from error

@@ -1,13 +1,11 @@
 """A usage document behind a loopback URL (protocol reference 5.2).
 
-Whatever the URL says, no byte leaves the machine: the host must be a loopback address or ``localhost``, and
-``localhost`` is never looked up. It stands for 127.0.0.1 and then ::1, because a name service that answers it
-otherwise would be shown the local secret. Proxy settings are not read and redirects are errors.
+Whatever the URL says, no byte leaves the machine: the host must be one of ``usage.loopback``, proxy settings are not
+read and redirects are errors.
 """
 
 import ssl
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +15,11 @@ import trio
 from lattice_agent.errors import ConfigError, UsageSourceError
 from lattice_agent.secret import Secret
 from lattice_agent.usage.local_secret import load_local_secret
+from lattice_agent.usage.loopback import LAST_PORT, is_loopback, literal_addresses
 from lattice_agent.usage.parse import DOCUMENT_LIMIT, parse_usage
 from lattice_agent.usage.reading import RawUsage
 from lattice_agent.usage.source import UsageSource
 
-_LOCALHOST: Final = ("127.0.0.1", "::1")
-_LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-_LAST_PORT: Final = 65_535
 _REACH: Final = "set it to a URL such as http://127.0.0.1:8080/usage"
 
 
@@ -76,8 +72,7 @@ class LoopbackUrlSource(UsageSource):
         return await self._get_from(last)
 
     def _targets(self) -> Iterator[httpx.URL]:
-        hosts = _LOCALHOST if self._url.host == "localhost" else (self._url.host,)
-        return (self._url.copy_with(host=host) for host in hosts)
+        return (self._url.copy_with(host=host) for host in literal_addresses(self._url.host))
 
     async def _get_from(self, target: httpx.URL) -> bytes:
         name = {"sni_hostname": self._url.host} if self._url.host == "localhost" else {}
@@ -102,21 +97,11 @@ def loopback_url(text: str) -> httpx.URL:
         raise ConfigError(f"-proxy-usage-url has the scheme {url.scheme!r}, not http or https", hint=_REACH)
     if url.userinfo:
         raise ConfigError("-proxy-usage-url holds a user or password", hint="use -proxy-usage-secret-file")
-    if url.port is not None and not 0 < url.port <= _LAST_PORT:
-        raise ConfigError(f"-proxy-usage-url has the port {url.port}, not one from 1 to {_LAST_PORT}", hint=_REACH)
-    if not _is_loopback(url.host):
+    if url.port is not None and not 0 < url.port <= LAST_PORT:
+        raise ConfigError(f"-proxy-usage-url has the port {url.port}, not one from 1 to {LAST_PORT}", hint=_REACH)
+    if not is_loopback(url.host):
         raise ConfigError(f"-proxy-usage-url points to {url.host!r}, which is not a loopback host", hint=_REACH)
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return any(address in network for network in _LOOPBACK)
 
 
 def _tls(url: httpx.URL) -> ssl.SSLContext:
