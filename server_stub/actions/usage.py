@@ -70,8 +70,7 @@ def _book(
 ) -> int:
     """Everything a report does to accounts; how many alerts it fired."""
     for charge in billing.charges:
-        tables.usage.set_account(charge.account)
-        tables.usage.set_seen(charge.user_id, seen_at)
+        tables.usage.set_account(charge.account, seen_at)
         if charge.delta:
             tables.usage.add_bytes(charge.user_id, node_id, charge.delta)
         notify(tables, charge.user_id, charge.alerts, now, node_id)

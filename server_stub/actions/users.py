@@ -61,11 +61,12 @@ def change_user(tables: Tables, actor: str, user_id: str, changes: Mapping[str, 
     if changes.get("reset_day", before.reset_day) != before.reset_day:
         after = after.with_reset_day(changes["reset_day"], now)
     _check_nodes(tables, after)
-    if after == before:
+    differences = _differences(before, after)
+    if not differences:
         return replace(user, account=before)
-    charged = charge(after, 0)  # a lower quota may be reached already
+    charged = charge(after.without_old_alerts(), 0)  # a lower quota may be reached already
     tables.usage.set_account(charged.account)
-    tables.audit.append(AuditEvent(now, actor, "user.set", user_id, detail=_differences(before, after)))
+    tables.audit.append(AuditEvent(now, actor, "user.set", user_id, detail=differences))
     notify(tables, user_id, charged.alerts, now)
     return replace(user, account=charged.account)
 

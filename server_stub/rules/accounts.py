@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from server_stub.rules.alerts import QUOTA_PREFIX, quota_alerts
+from server_stub.rules.alerts import QUOTA_PREFIX, quota_alerts, still_meant
 from server_stub.rules.billing_calendar import Span, start_of
 from server_stub.rules.usage_report import MAX_COUNTER
 
@@ -56,6 +56,10 @@ class Account:
         """What was used so far stays counted, until the new reset day comes (0: for ever)."""
         start = start_of(Span.MONTH, now, reset_day) if reset_day else None
         return replace(self.at(now), reset_day=reset_day, period_start=start)
+
+    def without_old_alerts(self) -> "Account":
+        """After another quota or end was set: told of anew, should it ever be the old one again."""
+        return replace(self, alerts=still_meant(self.alerts, self.quota_bytes, self.expires_at))
 
     def status(self, now: datetime) -> UserStatus:
         """Disabled before expired before over quota (step 9)."""

@@ -1,7 +1,8 @@
 """Which alerts are due about a user (protocol reference 5.4, step 10).
 
 An alert is a key, and a key that was fired is not fired again. The quota's keys carry the limit and, where it counts by
-billing month, the month: another quota warns anew, and so does another month. The expiry's keys carry its date.
+billing month, the month: another quota warns anew, and so does another month. The expiry's keys carry its date. Only
+keys of the present limit, month and date are kept, so there are never more than five.
 """
 
 from collections.abc import Collection
@@ -11,6 +12,7 @@ from typing import Final
 QUOTA_THRESHOLDS: Final = (80, 100)
 """Percent of the quota at which operators are told, once each."""
 QUOTA_PREFIX: Final = "quota:"
+_EXPIRY_PREFIX: Final = "expiry:"
 EXPIRY_NOTICE: Final = timedelta(days=7)
 _LAST_NOTICE: Final = timedelta(days=1)
 
@@ -30,5 +32,13 @@ def expiry_alerts(expires_at: datetime | None, now: datetime, fired: Collection[
         return ()
     left = expires_at - now
     stage = "expired" if left <= timedelta(0) else "1" if left <= _LAST_NOTICE else "7"
-    key = f"expiry:{expires_at.date()}:{stage}"
+    key = f"{_EXPIRY_PREFIX}{expires_at.date()}:{stage}"
     return () if key in fired else (key,)
+
+
+def still_meant(fired: Collection[str], quota: int, expires_at: datetime | None) -> frozenset[str]:
+    """Of the keys that were fired those of this quota and this end; the others are forgotten."""
+    kept = [f"{QUOTA_PREFIX}{quota}:"]
+    if expires_at is not None:
+        kept.append(f"{_EXPIRY_PREFIX}{expires_at.date()}:")
+    return frozenset(key for key in fired if key.startswith(tuple(kept)))

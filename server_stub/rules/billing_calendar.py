@@ -6,6 +6,7 @@ the calendar's month.
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 LAST_RESET_DAY: Final = 28
@@ -23,6 +24,7 @@ _KEPT: Final = {Span.HOUR: timedelta(days=35), Span.DAY: timedelta(days=400), Sp
 _SHOWN: Final = {Span.HOUR: timedelta(days=1), Span.DAY: timedelta(days=30), Span.MONTH: timedelta(days=366)}
 
 
+@lru_cache(maxsize=256)  # all users of a report ask for the same few
 def start_of(span: Span, moment: datetime, reset_day: int = 0) -> datetime:
     """When the span began that holds ``moment``; ``reset_day`` 0 is none, and matters for months only.
 

@@ -78,3 +78,16 @@ def test_a_user_is_kept_billed_and_forgiven(
 
     assert "used_bytes=2048" in audit
     assert "quota_bytes=[0, 2000]" in audit
+
+
+def test_a_server_tells_of_expired_users_as_soon_as_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with plane(tmp_path) as server:
+        control = Control(monkeypatch, capsys, server.url, server.token)
+        control("user", "add", "u1", "--expires-at", "2026-01-02T03:04:05Z")
+    with plane(tmp_path) as server:
+        control = Control(monkeypatch, capsys, server.url, server.token)
+        [event] = control("audit", "--action", "proxy.user.notify", "--json").document["events"]
+
+    assert (event["target"], event["reason"]) == ("u1", "expiry:2026-01-02:expired")

@@ -110,7 +110,8 @@ async def test_a_lower_quota_tells_at_once_that_it_is_reached() -> None:
         await report(node, {"alice": 90})
         assert (await change(world, quota_bytes=100))["status"] == "active"
         assert (await change(world, quota_bytes=90))["status"] == "over_quota"
-        assert await notices(world) == ["quota:100:80", "quota:90:80", "quota:90:100"]
+        await change(world, quota_bytes=100)
+        assert await notices(world) == ["quota:100:80", "quota:90:80", "quota:90:100", "quota:100:80"]
 
 
 async def test_the_quota_of_a_billing_month(autojump_clock: MockClock) -> None:
@@ -153,6 +154,19 @@ async def test_expiry_is_told_of_without_any_report(autojump_clock: MockClock) -
             ("2026-03-09T01", "alice", "expiry:2026-03-10:1"),
             ("2026-03-10T01", "alice", "expiry:2026-03-10:expired"),
         ]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_database_that_fails_is_looked_at_again_an_hour_later(autojump_clock: MockClock) -> None:
+    async with control_plane() as world, trio.open_nursery() as nursery:
+        await world.operator.post("/api/v1/users", {"id": "alice", "expires_at": "2026-03-01T00:00:00Z"})
+        world.store._connection.execute("PRAGMA query_only = ON")
+        nursery.start_soon(sweep_hourly, world.app.state.plane)
+        await trio.sleep(3_599)
+        world.store._connection.execute("PRAGMA query_only = OFF")
+        assert await notices(world) == []
+        await trio.sleep(2)
+        assert await notices(world) == ["expiry:2026-03-01:expired"]
         nursery.cancel_scope.cancel()
 
 

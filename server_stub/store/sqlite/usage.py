@@ -97,19 +97,16 @@ class SqliteUsage:
         (number,) = self._connection.execute("SELECT count(*) FROM user").fetchone()
         return int(number)
 
-    def set_account(self, account: Account) -> None:
+    def set_account(self, account: Account, seen_at: datetime | None = None) -> None:
         self._connection.execute(
             "UPDATE user SET enabled = ?, quota_bytes = ?, used_bytes = ?, expires_at = ?, nodes = ?, alerts = ?,"
-            " reset_day = ?, period_start = ? WHERE id = ?",
+            " reset_day = ?, period_start = ?, last_seen_at = coalesce(?, last_seen_at) WHERE id = ?",
             (
                 *(account.enabled, account.quota_bytes, account.used_bytes, opt_to_us(account.expires_at)),
                 *(json.dumps(sorted(account.nodes)), json.dumps(sorted(account.alerts)), account.reset_day),
-                *(opt_to_us(account.period_start), account.user_id),
+                *(opt_to_us(account.period_start), opt_to_us(seen_at), account.user_id),
             ),
         )
-
-    def set_seen(self, user_id: str, at: datetime) -> None:
-        self._connection.execute("UPDATE user SET last_seen_at = ? WHERE id = ?", (to_us(at), user_id))
 
     def add_bytes(self, user_id: str, node_id: str, count: int) -> None:
         # Saturates like the account itself; SQLite would turn an overflowing sum into a float.

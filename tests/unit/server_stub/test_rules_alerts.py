@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from server_stub.rules.alerts import expiry_alerts, quota_alerts
+from server_stub.rules.alerts import expiry_alerts, quota_alerts, still_meant
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -45,3 +45,9 @@ def test_thresholds_of_the_quota(quota: int, used: int, due: tuple[str, ...]) ->
     assert quota_alerts(quota, used, None, ()) == tuple(f"quota:{quota}:{threshold}" for threshold in due)
     monthly = quota_alerts(quota, used, datetime(2026, 2, 15, tzinfo=UTC), ())
     assert monthly == tuple(f"quota:{quota}:{threshold}:2026-02-15" for threshold in due)
+
+
+def test_keys_of_another_quota_or_end_are_forgotten() -> None:
+    fired = {"quota:100:80", "quota:10:80", "quota:100:100:2026-02-15", "expiry:2026-03-01:7", "expiry:2026-03-02:1"}
+    assert still_meant(fired, 100, NOW) == {"quota:100:80", "quota:100:100:2026-02-15", "expiry:2026-03-01:7"}
+    assert still_meant(fired, 0, None) == frozenset()

@@ -102,9 +102,10 @@ def test_an_account_is_stored_as_it_is(store: SqliteStore) -> None:
         reset_day=28,
         period_start=datetime(2026, 2, 28, tzinfo=UTC),
     )
+    store.write(lambda tables: tables.usage.set_account(account, NOW))
     store.write(lambda tables: tables.usage.set_account(account))
     alice, bob = store.read(lambda tables: tables.usage.users())
-    assert bob.account == account
+    assert (bob.account, bob.last_seen_at) == (account, NOW)
     assert alice.account == Account("alice")
 
 
