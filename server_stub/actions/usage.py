@@ -5,9 +5,8 @@ clock, or a report that waited for the network, write into a month that was bill
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from lattice_agent.wire.usage import LedgerReport, UsageAnswer, UsageSnapshot
 from server_stub.actions.alerts import fire_expiry_alerts, notify
@@ -20,7 +19,7 @@ from server_stub.rules.usage_report import Health, check_report
 from server_stub.store.base import Tables
 from server_stub.store.records import BY_AGENT, AuditEvent, Booking
 
-NOTHING = Billing((), 0)
+NOTHING: Final = Billing((), 0)
 
 
 def take_usage(tables: Tables, node_id: str, snapshot: UsageSnapshot, now: datetime) -> UsageAnswer:
@@ -33,7 +32,7 @@ def take_usage(tables: Tables, node_id: str, snapshot: UsageSnapshot, now: datet
     if settlement is not None:
         tables.usage.set_baseline(node_id, settlement.baseline, report.at)
     fired = _book(tables, settlement or NOTHING, accounts, node_id, report.at, now)
-    return _answer(tables, settlement or NOTHING, fired, report.health, node_id, now)
+    return _audited(tables, settlement or NOTHING, fired, report.health, node_id, now)
 
 
 def take_ledger(tables: Tables, node_id: str, sent: LedgerReport, now: datetime) -> UsageAnswer:
@@ -43,16 +42,16 @@ def take_ledger(tables: Tables, node_id: str, sent: LedgerReport, now: datetime)
     report = check_ledger_report(sent, now)
     if report.ledger is None:
         tables.usage.set_health(node_id, report.health, now)
-        return _answer(tables, NOTHING, 0, report.health, node_id, now)
+        return _audited(tables, NOTHING, 0, report.health, node_id, now)
     ledger = report.ledger
     accounts = _accounts(tables, ledger.totals, now)
     settlement = settle_ledger(ledger, node_id, accounts, tables.ledgers.known(node_id, ledger.id, ledger.totals))
     if settlement is None:
-        return _answer(tables, NOTHING, 0, report.health, node_id, now, f"seq {ledger.seq} was counted before")
+        return _audited(tables, NOTHING, 0, report.health, node_id, now, f"seq {ledger.seq} was counted before")
     tables.usage.set_health(node_id, report.health, now)
     tables.ledgers.remember(node_id, ledger.id, settlement.seq, settlement.totals, settlement.ids)
     fired = _book(tables, settlement, accounts, node_id, report.at, now)
-    return _answer(tables, settlement, fired, report.health, node_id, now)
+    return _audited(tables, settlement, fired, report.health, node_id, now)
 
 
 def _require_profile(tables: Tables, node_id: str) -> None:
@@ -88,10 +87,10 @@ def _bookings(charges: Iterable[Charge], node_id: str, now: datetime) -> list[Bo
     ]
 
 
-def _answer(
+def _audited(
     tables: Tables, billing: Billing, fired: int, health: Health | None, node_id: str, now: datetime, reason: str = ""
 ) -> UsageAnswer:
-    """What goes back, and into the audit (step 12)."""
+    """What goes back, once it is in the audit (step 12)."""
     answer = UsageAnswer(
         bytes_delta=billing.bytes_delta,
         users_updated=len(billing.charges),
@@ -101,6 +100,6 @@ def _answer(
         collector_status=health.status if health else "",
     )
     detail: dict[str, Any] = answer.model_dump()
-    event = AuditEvent(now, node_id, "proxy.usage.report", node_id, node_id, reason=reason, origin=BY_AGENT)
-    tables.audit.append(replace(event, detail=detail))
+    what = ("proxy.usage.report", node_id, node_id)
+    tables.audit.append(AuditEvent(now, node_id, *what, reason=reason, origin=BY_AGENT, detail=detail))
     return answer

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from server_stub.actions.alerts import notify
 from server_stub.actions.registry import get_node
@@ -14,7 +14,7 @@ from server_stub.store.base import Tables
 from server_stub.store.records import AuditEvent, Profile, User
 from server_stub.times import text
 
-CHANGEABLE = ("enabled", "quota_bytes", "reset_day", "expires_at", "nodes")
+CHANGEABLE: Final = ("enabled", "quota_bytes", "reset_day", "expires_at", "nodes")
 """Fields of an account that operators set; the audit shows them before and after."""
 
 
@@ -53,8 +53,8 @@ def add_user(tables: Tables, actor: str, account: Account, name: str, now: datet
 
 
 def change_user(tables: Tables, actor: str, user_id: str, changes: Mapping[str, Any], now: datetime) -> User:
-    """Sets the fields in ``changes`` (of ``CHANGEABLE``); the same again is no change. Whatever is allowed or forbidden
-    now, ledgers and baselines go on, so that nothing of the past is billed later."""
+    """Sets the fields in ``changes`` (of ``CHANGEABLE``); the same again is no change. Where the user is no longer
+    counted, its totals in ledgers move on unbilled; a snapshot's baseline forgets it (protocol reference 5.5)."""
     user = get_user(tables, user_id)
     before = user.account.at(now)
     after = replace(before, **{key: value for key, value in changes.items() if key != "reset_day"})
