@@ -12,12 +12,14 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -31,7 +33,9 @@ from server_stub.errors import SettingsError
 from server_stub.runner import OneThread
 from server_stub.store.base import Store
 from server_stub.store.sqlite import SqliteStore
+from server_stub.sweep import sweep_hourly
 
+Beside = Callable[[], Coroutine[Any, Any, None]]
 _LOG: Final = logging.getLogger("lattice_control")
 _BACKLOG: Final = 1_024
 _CONNECTIONS: Final = 16_384
@@ -54,7 +58,8 @@ def serve(settings: Settings) -> None:
         try:
             prepare(store, settings)
             app = build_app(store, SystemClock(), settings, OneThread())
-            run(app, settings, listener, on_stop=app.state.plane.watch.close)
+            plane = app.state.plane
+            run(app, settings, listener, on_stop=plane.watch.close, beside=partial(sweep_hourly, plane))
         finally:
             store.close()
 
@@ -101,8 +106,15 @@ def open_listener(settings: Settings) -> socket.socket:
     return listener
 
 
-def run(app: ASGIApp, settings: Settings, listener: socket.socket, on_stop: Callable[[], None]) -> None:
-    """Answers requests until a signal; ``on_stop`` is called in the event loop when it has come."""
+def run(
+    app: ASGIApp,
+    settings: Settings,
+    listener: socket.socket,
+    on_stop: Callable[[], None],
+    beside: Beside | None = None,
+) -> None:
+    """Answers requests until a signal; ``on_stop`` is called in the event loop when it has come. ``beside`` runs
+    meanwhile, and is cancelled and awaited at the end."""
     try:
         config = _uvicorn_config(app, settings)
         config.load()
@@ -111,7 +123,7 @@ def run(app: ASGIApp, settings: Settings, listener: socket.socket, on_stop: Call
     # uvicorn raises the signal again once it has stopped; by then it has done its work.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore)
-    server = _Server(config, lambda: _announce(settings, listener), on_stop)
+    server = _Server(config, lambda: _announce(settings, listener), on_stop, beside)
     server.run(sockets=[listener])
 
 
@@ -141,16 +153,33 @@ def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """uvicorn that says when it is ready and when it begins to stop."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_ready: Callable[[], None],
+        on_stop: Callable[[], None],
+        beside: Beside | None,
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
         self._on_stop = on_stop
+        self._beside = beside
+        self._running_beside: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if self._beside is not None:
+            self._running_beside = self._loop.create_task(self._beside())
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._running_beside is not None:
+            self._running_beside.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running_beside  # the store is closed next, so a transaction that has begun must end
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)

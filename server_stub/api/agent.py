@@ -17,15 +17,16 @@ from lattice_agent.wire.ext import (
     EXT_VERSION,
     HOST_INVENTORY,
     METRICS_DETAIL,
+    USAGE_LEDGER,
     Announcement,
 )
 from lattice_agent.wire.hello import Hello
 from lattice_agent.wire.host_inventory import HostInventoryReport
 from lattice_agent.wire.metrics import Heartbeat
-from lattice_agent.wire.usage import UsageReport
+from lattice_agent.wire.usage import LEDGER_PATH, LedgerReport, UsageReport
 from server_stub.actions.presence import take_heartbeat, take_hello, take_inventory
 from server_stub.actions.registry import get_node
-from server_stub.actions.usage import take_usage
+from server_stub.actions.usage import take_ledger, take_usage
 from server_stub.api import accepted, agent_tasks, control_stream
 from server_stub.api.answers import message, ok
 from server_stub.api.body import read_message
@@ -34,7 +35,9 @@ from server_stub.api.plane import plane_of
 from server_stub.store.base import Tables
 from server_stub.store.records import Node
 
-EXTENSIONS: Final = Announcement(v=EXT_VERSION, features=(BATCH_RESULTS, BATCH_LEASES, HOST_INVENTORY, METRICS_DETAIL))
+EXTENSIONS: Final = Announcement(
+    v=EXT_VERSION, features=(BATCH_RESULTS, BATCH_LEASES, HOST_INVENTORY, METRICS_DETAIL, USAGE_LEDGER)
+)
 _DEBUG_LINE_BYTES: Final = 4_096
 _DEBUG_BATCH_LINES: Final = 100
 _ANY_METHOD: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -112,6 +115,14 @@ async def proxy_usage(request: Request) -> Response:
     return message(await plane.write(book))
 
 
+async def usage_ledger(request: Request) -> Response:
+    plane = plane_of(request)
+    credential = await admit_node(request)
+    report = await read_message(request, LedgerReport)
+    node_id = await confirm_node(request, credential, report.node_id)
+    return message(await plane.write(partial(take_ledger, node_id=node_id, sent=report, now=plane.now())))
+
+
 def routes() -> list[BaseRoute]:
     """Everything under ``/api/agent``."""
     return [
@@ -123,6 +134,7 @@ def routes() -> list[BaseRoute]:
         Route("/api/agent/task-result", agent_tasks.task_result, methods=_ANY_METHOD),
         Route("/api/agent/task-results", agent_tasks.task_results, methods=["POST"]),
         Route("/api/agent/proxy-usage", proxy_usage, methods=["POST"]),
+        Route(LEDGER_PATH, usage_ledger, methods=["POST"]),
         Route("/api/agent/monitors", accepted.monitors, methods=_ANY_METHOD),
         Route("/api/agent/monitor-result", accepted.monitor_result, methods=_ANY_METHOD),
         Route("/api/agent/log-sources", accepted.log_sources, methods=_ANY_METHOD),

@@ -55,8 +55,20 @@ async def read_order(request: Request, model: type[R]) -> R:
     try:
         return model.model_validate_json(raw or b"{}")
     except ValidationError as error:
-        # Neither the input nor the context: either may hold a script.
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "body"
-        text = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
-        raise Refused(400, f"{place}: {text}") from None
+        raise _wrong_field(error) from None
+
+
+def read_query(request: Request, model: type[R]) -> R:
+    """The query of a request of the operators' API; the answer names the parameter that is wrong or unknown."""
+    try:
+        return model.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise _wrong_field(error) from None
+
+
+def _wrong_field(error: ValidationError) -> Refused:
+    # Neither the input nor the context: either may hold a script.
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "body"
+    text = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
+    return Refused(400, f"{place}: {text}")

@@ -1,35 +1,32 @@
-"""The operators' API under ``/api/v1`` (docs/protocol.md): routes, and the endpoints of nodes, operators, users and
-usage. Tasks and the audit have a file of their own."""
+"""The operators' API under ``/api/v1`` (docs/protocol.md): routes, and the endpoints of nodes and operators. Tasks and
+the audit, users and usage have files of their own."""
 
-from datetime import datetime
 from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from server_stub.actions import registry, usage
-from server_stub.api import operator_tasks as tasks
+from server_stub.actions import registry
+from server_stub.api import operator_tasks, operator_usage
 from server_stub.api.answers import document
 from server_stub.api.body import read_order
 from server_stub.api.gate import admit_operator
 from server_stub.api.orders import (
     AddNode,
     AddOperator,
-    AddUser,
     ConfigureNode,
     DisableNode,
     Nothing,
     SetIpConfig,
 )
 from server_stub.api.plane import plane_of
-from server_stub.api.views import inventory_view, node_view, operator_view, profile_view, user_view
+from server_stub.api.views import inventory_view, node_view, operator_view
 from server_stub.errors import Refused
 from server_stub.ids import new_node_token, new_operator_token
-from server_stub.rules.usage import Account
 from server_stub.store.base import Tables
-from server_stub.store.records import Node, Operator, Profile, StoredInventory, User
-from server_stub.times import in_utc, text
+from server_stub.store.records import Node, Operator, StoredInventory
+from server_stub.times import text
 
 
 async def add_node(request: Request) -> Response:
@@ -112,49 +109,6 @@ def _script_digest(ip_config: SetIpConfig) -> dict[str, str]:
     return {"script": script, "script_sha256": registry.short_digest(script)} if script else {}
 
 
-async def set_profile(request: Request) -> Response:
-    plane = plane_of(request)
-    actor = await admit_operator(request)
-    await read_order(request, Nothing)
-    node_id, now = request.path_params["node_id"], plane.now()
-    profile = await plane.write(lambda tables: usage.set_profile(tables, actor, node_id, now))
-    return document({"profile": profile_view(profile)})
-
-
-async def add_user(request: Request) -> Response:
-    plane = plane_of(request)
-    actor = await admit_operator(request)
-    order = await read_order(request, AddUser)
-    account = Account(
-        order.id,
-        quota_bytes=order.quota_bytes,
-        enabled=order.enabled,
-        expires_at=in_utc(order.expires_at),
-        nodes=frozenset(order.nodes),
-    )
-    now, limit = plane.now(), plane.settings.limits.users
-    user = await plane.write(lambda tables: usage.add_user(tables, actor, account, order.name, now, limit))
-    return document({"user": user_view(user, now)})
-
-
-async def show_usage(request: Request) -> Response:
-    plane = plane_of(request)
-    await admit_operator(request)
-    users, profiles = await plane.read(_usage_rows)
-    return document(_usage_view(users, profiles, plane.now()))
-
-
-def _usage_rows(tables: Tables) -> tuple[list[User], list[Profile]]:
-    return tables.usage.users(), tables.usage.profiles()
-
-
-def _usage_view(users: list[User], profiles: list[Profile], now: datetime) -> dict[str, object]:
-    return {
-        "users": [user_view(user, now) for user in users],
-        "nodes": [profile_view(profile) for profile in profiles],
-    }
-
-
 async def add_operator(request: Request) -> Response:
     """The token is in this answer and nowhere else."""
     plane = plane_of(request)
@@ -194,11 +148,9 @@ def routes() -> list[BaseRoute]:
         Route("/api/v1/nodes/{node_id}/rotate", rotate_node, methods=["POST"]),
         Route("/api/v1/nodes/{node_id}/disable", disable_node, methods=["POST"]),
         Route("/api/v1/nodes/{node_id}/config", configure_node, methods=["PUT"]),
-        Route("/api/v1/nodes/{node_id}/profile", set_profile, methods=["PUT"]),
-        Route("/api/v1/users", add_user, methods=["POST"]),
-        Route("/api/v1/usage", show_usage, methods=["GET"]),
         Route("/api/v1/operators", add_operator, methods=["POST"]),
         Route("/api/v1/operators", list_operators, methods=["GET"]),
         Route("/api/v1/operators/{name}/revoke", revoke_operator, methods=["POST"]),
-        *tasks.routes(),
+        *operator_usage.routes(),
+        *operator_tasks.routes(),
     ]

@@ -5,9 +5,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lattice_agent.wire.base import Time
+from server_stub.rules.billing_calendar import LAST_RESET_DAY
 
 Name = Annotated[str, Field(max_length=256)]
 Bytes = Annotated[int, Field(ge=0, le=2**63 - 1)]
+ResetDay = Annotated[int, Field(ge=0, le=LAST_RESET_DAY)]
+NodeIds = Annotated[list[str], Field(max_length=1_000)]
 
 
 class Order(BaseModel):
@@ -51,9 +54,35 @@ class AddUser(Order):
     id: str
     name: Name = ""
     quota_bytes: Bytes = 0
-    nodes: Annotated[list[str], Field(max_length=1_000)] = []
+    nodes: NodeIds = []
     enabled: bool = True
     expires_at: Time = None
+    reset_day: ResetDay = 0
+
+
+class ChangeUser(Order):
+    """What is left out stays as it is: look at ``model_fields_set``."""
+
+    quota_bytes: Bytes = 0
+    nodes: NodeIds = []
+    enabled: bool = True
+    expires_at: Time = None
+    reset_day: ResetDay = 0
+
+
+class FindUsage(Order):
+    """Of a query; empty means all."""
+
+    user: str = ""
+    node: str = ""
+
+
+class FindBookings(FindUsage):
+    """``from`` is included, ``to`` is not; left out, the server has its defaults."""
+
+    by: Literal["hour", "day", "month"]
+    since: Annotated[Time, Field(alias="from")] = None
+    until: Annotated[Time, Field(alias="to")] = None
 
 
 class AddOperator(Order):

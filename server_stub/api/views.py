@@ -5,7 +5,17 @@ from datetime import datetime
 from typing import Any
 
 from server_stub.rules.facts import is_online
-from server_stub.store.records import AuditEvent, Node, Operator, Profile, StoredInventory, StoredResult, Task, User
+from server_stub.store.records import (
+    AuditEvent,
+    Booking,
+    Node,
+    Operator,
+    Profile,
+    StoredInventory,
+    StoredResult,
+    Task,
+    User,
+)
 from server_stub.times import text
 
 View = dict[str, Any]
@@ -91,18 +101,30 @@ def profile_view(profile: Profile) -> View:
 
 
 def user_view(user: User, now: datetime) -> View:
-    account = user.account
+    """``per_node`` counts for ever; ``used_bytes`` since ``period_start``, if there is one."""
+    account = user.account.at(now)
     return {
         "id": account.user_id,
         "name": user.name,
         "used_bytes": account.used_bytes,
         "quota_bytes": account.quota_bytes,
+        "reset_day": account.reset_day,
+        "period_start": text(account.period_start),
         "status": account.status(now),
         "enabled": account.enabled,
         "expires_at": text(account.expires_at),
         "nodes": sorted(account.nodes),
         "last_seen_at": text(user.last_seen_at),
         "per_node": user.per_node,
+    }
+
+
+def booking_view(booking: Booking) -> View:
+    return {
+        "start": text(booking.start),
+        "user_id": booking.user_id,
+        "node_id": booking.node_id,
+        "bytes": booking.bytes,
     }
 
 

@@ -55,15 +55,32 @@ class NodeList(WireModel):
 
 
 class User(WireModel):
-    """A proxy user as it was stored."""
+    """A proxy user; quota and reset day 0 are none, no nodes are all. Bytes: used since ``period_start``, or ever."""
 
     id: str
+    name: str = ""
+    used_bytes: Int = 0
+    quota_bytes: Int = 0
+    reset_day: Int = 0
+    period_start: Time = None
+    status: str = ""
+    enabled: bool = False
+    expires_at: Time = None
+    nodes: Items[str] = ()
+    last_seen_at: Time = None
+    per_node: Mapping[str, Int] = {}
 
 
 class UserAnswer(WireModel):
     """One user."""
 
     user: User
+
+
+class UserList(WireModel):
+    """All users."""
+
+    users: Items[User] = ()
 
 
 class Result(WireModel):
@@ -144,6 +161,21 @@ class UsageAnswer(WireModel):
 
     users: Items[UserUsage] = ()
     nodes: Items[Collector] = ()
+
+
+class Booking(WireModel):
+    """Bytes of a user on a node in the hour, day or billing month that began at ``start``."""
+
+    start: Time = None
+    user_id: str = ""
+    node_id: str = ""
+    bytes: Int = 0
+
+
+class BookingList(WireModel):
+    """Bookings, oldest first."""
+
+    bookings: Items[Booking] = ()
 
 
 class AuditEvent(WireModel):

@@ -10,6 +10,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Final
 
+from server_stub.rules.billing_calendar import LAST_RESET_DAY
 from server_stub.rules.usage_report import is_id
 
 _DURATION: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:ns|us|µs|μs|ms|s|m|h))+")
@@ -30,6 +31,7 @@ _BYTES_OF: Final = {"": 1, "B": 1} | {
     for infix, base in (("", 1000), ("i", 1024))
     for power, prefix in ((1, "k"), (1, "K"), (2, "M"), (3, "G"), (4, "T"), (5, "P"))
 }
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LONGEST: Final = 64  # characters of a number we look at; more is no number anybody means
 _BIGGEST_COUNT: Final = 2**63 - 1
 
@@ -73,6 +75,21 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def unless_none(parse: Callable[[str], int]) -> Callable[[str], int]:
+    """A type that also takes ``none``, as 0."""
+    return lambda text: 0 if text == "none" else parse(text)
+
+
+def unless_never(parse: Callable[[str], str]) -> Callable[[str], str]:
+    """A type that also takes ``never``, as the empty text."""
+    return lambda text: "" if text == "never" else parse(text)
+
+
+def reset_day(text: str) -> int:
+    """A day that every month has, 1 to 28, or ``none``, which is 0."""
+    return unless_none(whole(1, LAST_RESET_DAY))(text)
+
+
 def name(text: str) -> str:
     """A name or id: some UTF-8 text, not blank, without control characters. What else it may be the server decides."""
     if not text.strip():
@@ -100,6 +117,17 @@ def time(text: str) -> str:
     if offset is None or len(text) < len("2026-01-02T03:04:05Z"):
         raise ArgumentTypeError(f"{text[:_LONGEST]!r} is not a time; write it like 2026-01-02T03:04:05Z")
     return text
+
+
+def time_or_day(text: str) -> str:
+    """A time as above, or a date, which means its beginning in UTC.
+
+    >>> time_or_day("2026-03-01")
+    '2026-03-01T00:00:00Z'
+    """
+    if _DATE.fullmatch(text):
+        return time(f"{text}T00:00:00Z")
+    return time(text)
 
 
 def address(text: str) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from lattice_agent.wire.usage import UsageSnapshot
+from lattice_agent.wire.usage import LedgerReport, UsageSnapshot
 from server_stub.errors import Refused
 from server_stub.times import in_utc
 
@@ -48,9 +48,15 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def check_user_id(text: str) -> None:
+    """``Refused`` 400 (step 7)."""
+    if not is_id(text):
+        raise Refused(400, f"invalid proxy user id {_quoted(text)}")
+
+
 def check_report(snapshot: UsageSnapshot, now: datetime) -> UsageReport:
     """``Refused`` 400 with the reference's texts when anything in it is not acceptable."""
-    health = _health(snapshot)
+    health = collector_health(snapshot)
     at = in_utc(snapshot.at) or now
     given = snapshot.user_bytes or {}
     if health is not None and health.status == "error":
@@ -63,16 +69,17 @@ def check_report(snapshot: UsageSnapshot, now: datetime) -> UsageReport:
     return UsageReport(at, snapshot.core_uptime_sec, _counters(given), ignored, health)
 
 
-def _health(snapshot: UsageSnapshot) -> Health | None:
-    source, status, error = snapshot.collector_source, snapshot.collector_status, snapshot.collector_error
-    if not (source or status or error or snapshot.collector_checked_at):
+def collector_health(report: UsageSnapshot | LedgerReport) -> Health | None:
+    """What the collector's fields say, ``None`` if none is set. ``Refused`` 400 (step 2)."""
+    source, status, error = report.collector_source, report.collector_status, report.collector_error
+    if not (source or status or error or report.collector_checked_at):
         return None
     if source and not is_id(source):
         raise Refused(400, f"invalid collector_source {_quoted(source)}")
     if status not in ("", "ok", "error"):
         raise Refused(400, f"invalid collector_status {_quoted(status)}")
     text = "".join(c for c in error if c == "\t" or c.isprintable())[:MAX_ERROR_CHARACTERS]
-    return Health(source, status or ("error" if text else "ok"), text, in_utc(snapshot.collector_checked_at))
+    return Health(source, status or ("error" if text else "ok"), text, in_utc(report.collector_checked_at))
 
 
 def _count_unknown_lines(snapshot: UsageSnapshot) -> int:
@@ -90,8 +97,7 @@ def _counters(given: Mapping[str, int]) -> dict[str, int]:
     counters: dict[str, int] = {}
     for key, value in given.items():
         user = key.strip()
-        if not is_id(user):
-            raise Refused(400, f"invalid proxy user id {_quoted(user)}")
+        check_user_id(user)
         if value < 0:
             raise Refused(400, f"proxy usage for {user} cannot be negative")
         counters[user] = min(counters.get(user, 0) + value, MAX_COUNTER)

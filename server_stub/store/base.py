@@ -16,18 +16,22 @@ The tables hold rows and keep no rules: which lease to grant or which result to 
 over the rows, and carried out by ``server_stub.actions``.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from server_stub.rules.accounts import Account
 from server_stub.rules.leases import Grant
 from server_stub.rules.results import Result
 from server_stub.rules.states import Target, TaskOutcome
-from server_stub.rules.usage import Baseline, Charge
+from server_stub.rules.usage import Baseline
+from server_stub.rules.usage_ledger import KnownLedger
 from server_stub.rules.usage_report import Health
 from server_stub.store.records import (
     AuditEvent,
+    Booking,
+    BookingQuery,
     Credential,
     Node,
     Operator,
@@ -112,8 +116,39 @@ class UsageTable(Protocol):
         """All users, or those of the ids that exist."""
         ...
 
+    def users_expiring(self, before: datetime) -> list[User]:
+        """Enabled ones whose time ends before the moment given, or has ended."""
+        ...
+
     def user_count(self) -> int: ...
-    def charge(self, charge: Charge, node_id: str, seen_at: datetime) -> None: ...
+    def set_account(self, account: Account, seen_at: datetime | None = None) -> None:
+        """``None`` keeps ``last_seen_at``."""
+        ...
+
+    def add_bytes(self, user_id: str, node_id: str, count: int) -> None:
+        """To what the user has ever transferred on the node."""
+        ...
+
+
+class LedgerTable(Protocol):
+    """Last number and last totals of the ledgers of each node (``server_stub.rules.usage_ledger``)."""
+
+    def known(self, node_id: str, ledger_id: str, user_ids: Iterable[str]) -> KnownLedger | None: ...
+    def remember(self, node_id: str, ledger_id: str, seq: int, totals: Mapping[str, int], ids: int) -> None:
+        """Totals of other ids stay; a ledger of the node beyond ``MAX_LEDGERS`` is forgotten."""
+        ...
+
+
+class BookingTable(Protocol):
+    """Bytes by user, node and hour, day or billing month, for as long as ``kept_since`` says."""
+
+    def add(self, bookings: Iterable[Booking], now: datetime) -> None:
+        """Adds to what is booked there, and lets go of what is too old at ``now``."""
+        ...
+
+    def find(self, query: BookingQuery, limit: int) -> list[Booking]:
+        """At most ``limit``, by beginning, user and node."""
+        ...
 
 
 class AuditTable(Protocol):
@@ -138,6 +173,8 @@ class Tables:
     operators: OperatorTable
     tasks: TaskTable
     usage: UsageTable
+    ledgers: LedgerTable
+    bookings: BookingTable
     audit: AuditTable
     switches: SwitchTable
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from server_stub.rules.accounts import Account
 from server_stub.rules.addresses import Addresses
+from server_stub.rules.billing_calendar import Span
 from server_stub.rules.states import TaskStatus
-from server_stub.rules.usage import Account
 from server_stub.rules.usage_report import Health
 
 BY_OPERATOR = "operator"
@@ -117,6 +118,28 @@ class User:
     created_at: datetime
     last_seen_at: datetime | None = None
     per_node: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Booking:
+    """Bytes of a user on a node in one hour, day or billing month that began at ``start``."""
+
+    span: Span
+    start: datetime
+    user_id: str
+    node_id: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class BookingQuery:
+    """Spans that began from ``since`` on and before ``until``, if there is one; an empty id means all."""
+
+    span: Span
+    since: datetime
+    until: datetime | None = None
+    user_id: str = ""
+    node_id: str = ""
 
 
 @dataclass(frozen=True)

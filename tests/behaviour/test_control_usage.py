@@ -45,3 +45,49 @@ def test_a_user_can_be_kept_to_a_node_and_a_time(
     assert (user["nodes"], user["enabled"], user["expires_at"]) == (["n1"], False, "2030-01-02T03:04:05Z")
     assert again.code != 0
     assert "u1" in again.err
+
+
+def test_a_user_is_kept_billed_and_forgiven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with plane(tmp_path) as server:
+        control = Control(monkeypatch, capsys, server.url, server.token)
+        agent = Agent(server.url, "n1", control("node", "add", "n1", "--json").document["token"])
+        control("profile", "set", "n1")
+        control("user", "add", "u1", "--name", "=1+1", "--reset-day", "15")
+        for seq in (1, 1, 0):  # repeated, then a late one
+            assert agent.ledger({"u1": 2048}, seq).status_code == 200
+
+        assert control("user", "set-quota", "u1", "2kB").out == (
+            "user u1 has quota 2.0 KiB a month from day 15, and is over_quota\n"
+        )
+        exported = control("usage", "show", "--format", "csv").out.splitlines()
+        assert exported[1].startswith("u1,'=1+1,over_quota,2048,2000,")
+        assert control("user", "reset", "u1").code == 0
+        agent.ledger({"u1": 2048}, 2).raise_for_status()
+        agent.ledger({"u1": 2053}, 3).raise_for_status()
+        user = control("user", "show", "u1", "--json").document["user"]
+        assert (user["used_bytes"], user["per_node"], user["status"]) == (5, {"n1": 2053}, "active")
+
+        for span in ("hour", "day", "month"):
+            booked = control("usage", "show", "--by", span, "--user", "u1", "--node", "n1", "--json").document
+            assert sum(one["bytes"] for one in booked["bookings"]) == 2053
+        assert control("user", "set", "u1", "--disable").out.startswith("user u1 is disabled")
+        assert "u1    =1+1  disabled" in control("user", "list").out
+        audit = control("audit").out
+
+    assert "used_bytes=2048" in audit
+    assert "quota_bytes=[0, 2000]" in audit
+
+
+def test_a_server_tells_of_expired_users_as_soon_as_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with plane(tmp_path) as server:
+        control = Control(monkeypatch, capsys, server.url, server.token)
+        control("user", "add", "u1", "--expires-at", "2026-01-02T03:04:05Z")
+    with plane(tmp_path) as server:
+        control = Control(monkeypatch, capsys, server.url, server.token)
+        [event] = control("audit", "--action", "proxy.user.notify", "--json").document["events"]
+
+    assert (event["target"], event["reason"]) == ("u1", "expiry:2026-01-02:expired")

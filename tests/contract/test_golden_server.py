@@ -16,8 +16,9 @@ import httpx
 import pytest
 
 from server_stub.config import Limits
+from server_stub.rules.accounts import Account
 from server_stub.rules.leases import Grant
-from server_stub.rules.usage import Account, Baseline
+from server_stub.rules.usage import Baseline
 from server_stub.store.records import Profile, Task, User
 from tests.golden_files import Exchange, exchange, exchanges
 from tests.rigs.server_app import START, Caller, TrioClock, World, control_plane, websocket

@@ -20,6 +20,11 @@ from server_stub.cli.commands import (
     task_show,
     usage_show,
     user_add,
+    user_list,
+    user_reset,
+    user_set,
+    user_set_quota,
+    user_show,
 )
 
 COMMANDS: Final[tuple[Command, ...]] = (
@@ -33,6 +38,11 @@ COMMANDS: Final[tuple[Command, ...]] = (
     node_disable.ENABLE,
     profile_set.COMMAND,
     user_add.COMMAND,
+    user_list.COMMAND,
+    user_show.COMMAND,
+    user_set_quota.COMMAND,
+    user_set.COMMAND,
+    user_reset.COMMAND,
     task_run.COMMAND,
     task_list.COMMAND,
     task_show.COMMAND,

@@ -4,7 +4,7 @@ import argparse
 import os
 
 from server_stub.cli.answers import UserAnswer, read
-from server_stub.cli.arguments import byte_count, identifier, name, time
+from server_stub.cli.arguments import byte_count, identifier, name, reset_day, time
 from server_stub.cli.command import Command, connect
 from server_stub.cli.screen import Screen
 from server_stub.cli.text import visible
@@ -16,6 +16,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", type=name, help="a name for people; the id if left out")
     parser.add_argument("--quota", metavar="SIZE", type=byte_count, help="bytes the user may transfer, such as 500GB")
+    parser.add_argument(
+        "--reset-day", metavar="DAY", type=reset_day, help="1 to 28: the quota counts by month from this day on (UTC)"
+    )
     parser.add_argument(
         "--node", metavar="NODE", type=name, action="append", help="count on this node only; may be repeated"
     )
@@ -36,6 +39,7 @@ def _run(args: argparse.Namespace, screen: Screen) -> int:
 def _body(args: argparse.Namespace) -> dict[str, object]:
     """What was given; for the rest the server has its defaults."""
     given = {"name": args.name, "quota_bytes": args.quota, "nodes": args.node, "expires_at": args.expires_at}
+    given["reset_day"] = args.reset_day
     body = {"id": args.user} | {key: value for key, value in given.items() if value is not None}
     return body | ({"enabled": False} if args.disabled else {})
 

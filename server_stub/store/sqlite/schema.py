@@ -5,7 +5,7 @@ from typing import Final
 
 from server_stub.errors import StoreError
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Kept in ``PRAGMA user_version``; a database from a newer program is refused, never downgraded."""
 
 # A table of its own: up to a megabyte, and never wanted where nodes are listed.
@@ -13,6 +13,32 @@ _INVENTORY: Final = """
 CREATE TABLE inventory (
     node_id TEXT PRIMARY KEY REFERENCES node (id), received_at INTEGER NOT NULL, document TEXT NOT NULL
 ) STRICT;
+"""
+
+_ACCOUNTING: Final = """
+-- One row for each id of a ledger: a report changes those that have moved, not a document of all.
+CREATE TABLE ledger (
+    number INTEGER PRIMARY KEY, node_id TEXT NOT NULL REFERENCES node (id), id TEXT NOT NULL, seq INTEGER NOT NULL,
+    ids INTEGER NOT NULL, used INTEGER NOT NULL, UNIQUE (node_id, id)
+) STRICT;
+CREATE TABLE ledger_total (
+    ledger INTEGER NOT NULL REFERENCES ledger (number) ON DELETE CASCADE, user_id TEXT NOT NULL, total INTEGER NOT NULL,
+    PRIMARY KEY (ledger, user_id)
+) STRICT, WITHOUT ROWID;
+
+-- The key's order puts what is written now in one place, and what is too old in another.
+CREATE TABLE booking (
+    span TEXT NOT NULL, start INTEGER NOT NULL, user_id TEXT NOT NULL REFERENCES user (id),
+    node_id TEXT NOT NULL REFERENCES node (id), bytes INTEGER NOT NULL,
+    PRIMARY KEY (span, start, user_id, node_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX user_by_end ON user (expires_at) WHERE expires_at IS NOT NULL;
+
+-- Columns in the order in which usage.py takes a row apart.
+CREATE VIEW user_row AS SELECT
+    id, name, created_at, enabled, quota_bytes, used_bytes, expires_at, nodes, alerts, last_seen_at, reset_day,
+    period_start, (SELECT json_group_object(node_id, bytes) FROM user_node WHERE user_id = id) AS per_node
+FROM user;
 """
 
 _TABLES: Final = """
@@ -67,7 +93,7 @@ CREATE TABLE baseline (
 CREATE TABLE user (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, created_at INTEGER NOT NULL, enabled INTEGER NOT NULL,
     quota_bytes INTEGER NOT NULL, used_bytes INTEGER NOT NULL, expires_at INTEGER, nodes TEXT NOT NULL,
-    alerts TEXT NOT NULL, last_seen_at INTEGER
+    alerts TEXT NOT NULL, last_seen_at INTEGER, reset_day INTEGER NOT NULL DEFAULT 0, period_start INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE user_node (
@@ -89,7 +115,7 @@ CREATE TRIGGER audit_kept BEFORE DELETE ON audit
 WHEN OLD.id > coalesce((SELECT id FROM audit_floor WHERE origin = OLD.origin), 0)
 BEGIN SELECT raise(ABORT, 'audit is append-only'); END;
 
--- Columns in the order in which tasks.py and usage.py take a row apart.
+-- Columns in the order in which tasks.py takes a row apart.
 CREATE VIEW task_row AS SELECT
     id, actor, interpreter, script, script_sha256, timeout_sec, output_limit, created_at,
     (SELECT json_group_array(node_id) FROM target WHERE task_seq = seq) AS nodes, status, reason,
@@ -98,16 +124,16 @@ FROM task;
 CREATE VIEW target_row AS SELECT
     task.id AS task_id, node_id, state, attempts, lease_id, lease_expires_at, failed, target.finished_at, task_seq
 FROM target JOIN task ON seq = task_seq;
-CREATE VIEW user_row AS SELECT
-    id, name, created_at, enabled, quota_bytes, used_bytes, expires_at, nodes, alerts, last_seen_at,
-    (SELECT json_group_object(node_id, bytes) FROM user_node WHERE user_id = id) AS per_node
-FROM user;
 """
 
 
-_FROM_1: Final = "ALTER TABLE node ADD COLUMN metrics_detail TEXT;"
+_FROM_1: Final = "ALTER TABLE node ADD COLUMN metrics_detail TEXT;" + _INVENTORY
+_FROM_2: Final = (
+    "DROP VIEW user_row; ALTER TABLE user ADD COLUMN reset_day INTEGER NOT NULL DEFAULT 0;"
+    " ALTER TABLE user ADD COLUMN period_start INTEGER;" + _ACCOUNTING
+)
 
-_STEPS: Final = {0: _TABLES + _INVENTORY, 1: _FROM_1 + _INVENTORY}
+_STEPS: Final = {0: _TABLES + _INVENTORY + _ACCOUNTING, 1: _FROM_1 + _FROM_2, 2: _FROM_2}
 """By the version that is found, what makes ``VERSION`` of it."""
 
 

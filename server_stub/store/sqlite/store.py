@@ -20,6 +20,8 @@ from server_stub.errors import StoreError, StoreLockedError
 from server_stub.store.base import Tables
 from server_stub.store.records import Credential
 from server_stub.store.sqlite.audit import SqliteAudit
+from server_stub.store.sqlite.bookings import SqliteBookings
+from server_stub.store.sqlite.ledgers import SqliteLedgers
 from server_stub.store.sqlite.nodes import SqliteNodes, SqliteOperators, SqliteSwitches
 from server_stub.store.sqlite.schema import migrate
 from server_stub.store.sqlite.tasks import SqliteTasks
@@ -45,6 +47,8 @@ class SqliteStore:
             self._operators,
             SqliteTasks(self._connection, limits.ended_targets),
             SqliteUsage(self._connection),
+            SqliteLedgers(self._connection),
+            SqliteBookings(self._connection),
             SqliteAudit(self._connection, limits.audit_events),
             SqliteSwitches(self._connection),
         )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from server_stub.rules.usage import Account, Baseline, Charge
+from server_stub.rules.accounts import Account
+from server_stub.rules.usage import Baseline
 from server_stub.rules.usage_report import MAX_COUNTER, Health
 from server_stub.store.records import Profile, User
 from server_stub.times import from_us, opt_from_us, opt_to_us, to_us
@@ -62,11 +63,12 @@ class SqliteUsage:
         account = user.account
         self._connection.execute(
             "INSERT INTO user (id, name, created_at, enabled, quota_bytes, used_bytes, expires_at, nodes, alerts,"
-            " last_seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " last_seen_at, reset_day, period_start) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(account.user_id, user.name, to_us(user.created_at), account.enabled, account.quota_bytes),
                 *(account.used_bytes, opt_to_us(account.expires_at), json.dumps(sorted(account.nodes))),
                 *(json.dumps(sorted(account.alerts)), opt_to_us(user.last_seen_at)),
+                *(account.reset_day, opt_to_us(account.period_start)),
             ),
         )
 
@@ -84,29 +86,35 @@ class SqliteUsage:
             )
         return [_user(row) for row in rows]
 
+    def users_expiring(self, before: datetime) -> list[User]:
+        rows = self._connection.execute(
+            "SELECT * FROM user_row WHERE id IN (SELECT id FROM user WHERE expires_at < ? AND enabled) ORDER BY id",
+            (to_us(before),),
+        )
+        return [_user(row) for row in rows]
+
     def user_count(self) -> int:
         (number,) = self._connection.execute("SELECT count(*) FROM user").fetchone()
         return int(number)
 
-    def charge(self, charge: Charge, node_id: str, seen_at: datetime) -> None:
+    def set_account(self, account: Account, seen_at: datetime | None = None) -> None:
         self._connection.execute(
-            "UPDATE user SET used_bytes = ?, last_seen_at = ? WHERE id = ?",
-            (charge.used_bytes, to_us(seen_at), charge.user_id),
+            "UPDATE user SET enabled = ?, quota_bytes = ?, used_bytes = ?, expires_at = ?, nodes = ?, alerts = ?,"
+            " reset_day = ?, period_start = ?, last_seen_at = coalesce(?, last_seen_at) WHERE id = ?",
+            (
+                *(account.enabled, account.quota_bytes, account.used_bytes, opt_to_us(account.expires_at)),
+                *(json.dumps(sorted(account.nodes)), json.dumps(sorted(account.alerts)), account.reset_day),
+                *(opt_to_us(account.period_start), opt_to_us(seen_at), account.user_id),
+            ),
         )
-        if charge.alerts:
-            self._remember_alerts(charge)
-        if charge.delta:
-            # Saturates like the account itself; SQLite would turn an overflowing sum into a float.
-            self._connection.execute(
-                "INSERT INTO user_node (user_id, node_id, bytes) VALUES (?, ?, ?) ON CONFLICT (user_id, node_id)"
-                " DO UPDATE SET bytes = CASE WHEN bytes > ? - excluded.bytes THEN ? ELSE bytes + excluded.bytes END",
-                (charge.user_id, node_id, charge.delta, MAX_COUNTER, MAX_COUNTER),
-            )
 
-    def _remember_alerts(self, charge: Charge) -> None:
-        (stored,) = self._connection.execute("SELECT alerts FROM user WHERE id = ?", (charge.user_id,)).fetchone()
-        alerts = sorted({*json.loads(stored), *charge.alerts})
-        self._connection.execute("UPDATE user SET alerts = ? WHERE id = ?", (json.dumps(alerts), charge.user_id))
+    def add_bytes(self, user_id: str, node_id: str, count: int) -> None:
+        # Saturates like the account itself; SQLite would turn an overflowing sum into a float.
+        self._connection.execute(
+            "INSERT INTO user_node (user_id, node_id, bytes) VALUES (?, ?, ?) ON CONFLICT (user_id, node_id)"
+            " DO UPDATE SET bytes = CASE WHEN bytes > ? - excluded.bytes THEN ? ELSE bytes + excluded.bytes END",
+            (user_id, node_id, count, MAX_COUNTER, MAX_COUNTER),
+        )
 
 
 def _profile(row: tuple[Any, ...]) -> Profile:
@@ -116,9 +124,9 @@ def _profile(row: tuple[Any, ...]) -> Profile:
 
 
 def _user(row: tuple[Any, ...]) -> User:
-    user_id, name, created, enabled, quota, used, expires, nodes, alerts, seen, per_node = row
+    user_id, name, created, enabled, quota, used, expires, nodes, alerts, seen, reset_day, period, per_node = row
     account = Account(
         *(user_id, used, quota, bool(enabled), opt_from_us(expires)),
-        *(frozenset(json.loads(nodes)), frozenset(json.loads(alerts))),
+        *(frozenset(json.loads(nodes)), frozenset(json.loads(alerts)), reset_day, opt_from_us(period)),
     )
     return User(account, name, from_us(created), opt_from_us(seen), json.loads(per_node))

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from lattice_agent.wire.usage import UsageSnapshot
 from server_stub.errors import Refused
-from server_stub.rules.usage import Account, Baseline, Settlement, UserStatus, settle
+from server_stub.rules.accounts import Account, UserStatus
+from server_stub.rules.usage import Baseline, Settlement, settle
 from server_stub.rules.usage_report import Health, check_report
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

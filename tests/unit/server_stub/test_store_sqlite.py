@@ -13,6 +13,8 @@ from server_stub.bootstrap import create_operator_token, write_init_token
 from server_stub.config import Limits
 from server_stub.errors import Refused, SettingsError, StoreError, StoreLockedError
 from server_stub.ids import token_digest
+from server_stub.rules.accounts import Account
+from server_stub.rules.usage import Baseline
 from server_stub.store.base import Tables
 from server_stub.store.records import BY_AGENT, AuditEvent, Credential, StoredInventory
 from server_stub.store.sqlite import SqliteStore
@@ -112,30 +114,46 @@ def test_one_process_at_a_time(path: str) -> None:
     SqliteStore(path).close()
 
 
-def test_a_database_of_version_1_is_brought_to_this_one_and_keeps_what_it_holds(path: str) -> None:
+def database_of(path: str, version: int) -> sqlite3.Connection:
+    """A database as a program of that schema version left it, with one node and one user in it."""
     connection = sqlite3.connect(path)
-    connection.executescript((Path(__file__).parent / "schema_1.sql").read_text())
+    connection.executescript((Path(__file__).parent / f"schema_{version}.sql").read_text())
     connection.execute(
         "INSERT INTO node (id, name, identity_uuid, token_sha256, created_at, disabled, overrides, metrics)"
         " VALUES ('n1', 'one', 'u', ?, 0, 0, '{}', '{\"load1\": 0.5}')",
         (token_digest("first"),),
     )
+    connection.execute(
+        "INSERT INTO user (id, name, created_at, enabled, quota_bytes, used_bytes, nodes, alerts)"
+        " VALUES ('alice', 'Alice', 0, 1, 100, 90, '[\"n1\"]', '[\"quota:100:80\"]')"
+    )
+    connection.execute("INSERT INTO user_node VALUES ('alice', 'n1', 90)")
+    connection.execute('INSERT INTO baseline VALUES (\'n1\', 0, \'{"core_uptime_sec": 5, "counters": {"alice": 7}}\')')
     connection.commit()
-    connection.close()
+    return connection
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_database_is_brought_to_this_version_and_keeps_what_it_holds(path: str, version: int) -> None:
+    database_of(path, version).close()
     inventory = StoredInventory("n1", NOW, {"cpu": {"cores": 4}})
     for _ in range(2):  # the second time nothing is left to do
         store = SqliteStore(path)
         node = store.read(lambda tables: tables.nodes.get("n1"))
         assert node is not None
         assert (node.name, node.presence.metrics, node.presence.metrics_detail) == ("one", {"load1": 0.5}, None)
+        (alice,) = store.read(lambda tables: tables.usage.users())
+        assert alice.account == Account("alice", 90, 100, nodes={"n1"}, alerts={"quota:100:80"})  # type: ignore[arg-type]
+        assert alice.per_node == {"n1": 90}
+        assert store.read(lambda tables: tables.usage.baseline("n1")) == Baseline(5, {"alice": 7})
         store.write(lambda tables: tables.nodes.set_inventory(inventory))
         assert store.read(lambda tables: tables.nodes.inventory("n1")) == inventory
         store.close()
 
 
-def test_a_new_database_and_one_brought_from_version_1_are_alike(tmp_path: Path) -> None:
-    old = sqlite3.connect(tmp_path / "old.db")
-    old.executescript((Path(__file__).parent / "schema_1.sql").read_text())
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_new_database_and_one_brought_from_an_older_version_are_alike(tmp_path: Path, version: int) -> None:
+    old = database_of(str(tmp_path / "old.db"), version)
     new = sqlite3.connect(tmp_path / "new.db")
     for connection in (old, new):
         migrate(connection)
@@ -145,13 +163,15 @@ def test_a_new_database_and_one_brought_from_version_1_are_alike(tmp_path: Path)
     for name in tables:
         columns = f"PRAGMA table_xinfo('{name}')"
         assert sorted(map(str, old.execute(columns))) == sorted(map(str, new.execute(columns))), name
+    old.close()
+    new.close()
 
 
 def test_a_database_of_a_newer_version_is_refused(path: str) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="schema version 99, this program knows 2"):
+    with pytest.raises(StoreError, match="schema version 99, this program knows 3"):
         SqliteStore(path)
 
 

@@ -63,6 +63,10 @@ class Agent:
         snapshot = {"at": AT, "core_uptime_sec": 10, "user_bytes": user_bytes, "collector_source": "file"}
         return self._post("proxy-usage", {"snapshot": snapshot | {"collector_status": "ok"} | fields})
 
+    def ledger(self, totals: dict[str, int], seq: int, **fields: object) -> httpx.Response:
+        ledger = {"id": "0123456789abcdef" * 2, "seq": seq, "totals": totals}
+        return self._post("usage-ledger", {"at": AT, "ledger": ledger, "collector_source": "file"} | fields)
+
     def _get(self, what: str) -> httpx.Response:
         return httpx.get(
             f"{self.url}/api/agent/{what}", params={"node_id": self.node}, headers=self._headers, trust_env=False

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_stub.cli.arguments import address, byte_count, identifier, name, seconds, time, whole
+from server_stub.cli.arguments import (
+    address,
+    byte_count,
+    identifier,
+    name,
+    reset_day,
+    seconds,
+    time,
+    time_or_day,
+    unless_never,
+    whole,
+)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +92,24 @@ def test_times_need_an_offset() -> None:
             time(text)
 
 
+def test_a_date_is_its_beginning_in_utc() -> None:
+    assert time_or_day("2026-01-02") == "2026-01-02T00:00:00Z"
+    assert time_or_day("2026-01-02T03:04:05+02:00") == "2026-01-02T03:04:05+02:00"
+    for text in ("2026-02-30", "2026-1-2", "2026-01-02 03:04", "today", "٢٠٢٦-01-02"):
+        with pytest.raises(ArgumentTypeError, match="is not a time"):
+            time_or_day(text)
+
+
+def test_words_for_nothing() -> None:
+    assert [reset_day(text) for text in ("none", "1", "28")] == [0, 1, 28]
+    for text in ("0", "29", "None", ""):
+        with pytest.raises(ArgumentTypeError, match="is not a number from 1 to 28"):
+            reset_day(text)
+    assert unless_never(time)("never") == ""
+    with pytest.raises(ArgumentTypeError, match="is not a time"):
+        unless_never(time)("")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:443", ("::1", 443)), ("localhost:8088", ("localhost", 8088))],
@@ -99,7 +128,7 @@ def test_other_addresses_are_refused(text: str) -> None:
 
 @given(st.text() | st.text("0123456789.smhuµBKMGi :[]TZ-"))
 def test_every_type_takes_or_refuses_any_text_in_its_own_way(text: str) -> None:
-    for parse in (seconds, byte_count, whole(0, 5), name, identifier, time, address):
+    for parse in (seconds, byte_count, whole(0, 5), name, identifier, time, time_or_day, reset_day, address):
         assert _refusal(parse, text).isprintable()
 
 

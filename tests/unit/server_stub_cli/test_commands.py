@@ -83,6 +83,33 @@ RUN = ("task", "run", "-", "--node", "n1", "--interpreter", "bash")
         (["task", "show", "t1"], ("GET", "/tasks/t1", {}, None)),
         (["task", "cancel", "t1"], ("POST", "/tasks/t1/cancel", {}, {})),
         (["usage", "show"], ("GET", "/usage", {}, None)),
+        (["usage", "show", "--user", "u1", "--node=n1"], ("GET", "/usage", {"user": "u1", "node": "n1"}, None)),
+        (["usage", "show", "--format", "json"], ("GET", "/usage", {}, None)),
+        (
+            ["usage", "show", "--by", "day", "--user", "u1", "--from", "2026-01-01", "--to", AT],
+            ("GET", "/usage/bookings", {"by": "day", "user": "u1", "from": "2026-01-01T00:00:00Z", "to": AT}, None),
+        ),
+        (["user", "add", "u1", "--reset-day", "28"], ("POST", "/users", {}, {"id": "u1", "reset_day": 28})),
+        (["user", "list"], ("GET", "/users", {}, None)),
+        (["user", "show", "u1"], ("GET", "/users/u1", {}, None)),
+        (["user", "set-quota", "u1", "1GiB"], ("POST", "/users/u1", {}, {"quota_bytes": 2**30})),
+        (
+            ["user", "set-quota", "u1", "none", "--reset-day", "none"],
+            ("POST", "/users/u1", {}, {"quota_bytes": 0, "reset_day": 0}),
+        ),
+        (
+            ["user", "set-quota", "u1", "5", "--reset-day=1"],
+            ("POST", "/users/u1", {}, {"quota_bytes": 5, "reset_day": 1}),
+        ),
+        (["user", "reset", "u1"], ("POST", "/users/u1/reset", {}, {})),
+        (
+            ["user", "set", "u1", "--enable", "--node", "a", "--node", "b", "--expires-at", AT],
+            ("POST", "/users/u1", {}, {"enabled": True, "nodes": ["a", "b"], "expires_at": AT}),
+        ),
+        (
+            ["user", "set", "u1", "--disable", "--all-nodes", "--expires-at", "never"],
+            ("POST", "/users/u1", {}, {"enabled": False, "nodes": [], "expires_at": None}),
+        ),
         (["audit"], ("GET", "/audit", {"limit": "50"}, None)),
         (
             ["audit", "--action", "node.add", "--node", "n1", "--limit", "1"],
@@ -422,6 +449,130 @@ def test_user_add(control: Control, api: FakeApi) -> None:
     api.answers(reply({"user": {"id": "u1"}}))
 
     assert control("user", "add", "u1").out == "user u1 is added\n"
+
+
+USER: dict[str, Any] = {
+    "id": "u1",
+    "name": "Una",
+    "used_bytes": 1536,
+    "quota_bytes": 2**30,
+    "reset_day": 15,
+    "period_start": "2026-01-15T00:00:00Z",
+    "status": "active",
+    "enabled": True,
+    "expires_at": AT,
+    "nodes": ["n1", "n2"],
+    "last_seen_at": None,
+    "per_node": {"n1": 5000, "node-2": 10},
+}
+
+
+def test_user_list_is_a_table(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"users": [USER, {"id": "u2", "name": "u2", "status": "disabled"}]}))
+
+    assert control("user", "list").out.splitlines() == [
+        "USER  NAME  STATUS       USED  QUOTA                        EXPIRES               NODES",
+        "u1    Una   active    1.5 KiB  1.0 GiB a month from day 15  2026-01-02 03:04:05Z  n1, n2",
+        "u2    u2    disabled      0 B  none                         never                 all",
+    ]
+
+
+def test_user_show_has_the_account_and_what_was_ever_transferred(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"user": USER}))
+
+    assert control("user", "show", "u1").out.splitlines() == [
+        "user       u1",
+        "name       Una",
+        "status     active",
+        "used       1.5 KiB since 2026-01-15 00:00:00Z",
+        "quota      1.0 GiB a month from day 15",
+        "expires    2026-01-02 03:04:05Z",
+        "nodes      n1, n2",
+        "last seen  -",
+        "",
+        "ever transferred",
+        "  n1      4.9 KiB",
+        "  node-2  10 B",
+    ]
+
+
+def test_changes_of_a_user_say_what_is_now_so(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"user": USER}))
+
+    quota = control("user", "set-quota", "u1", "1GiB", "--reset-day", "15").out
+    changed = control("user", "set", "u1", "--enable").out
+
+    assert quota == "user u1 has quota 1.0 GiB a month from day 15, and is active\n"
+    assert changed == "user u1 is active; see lattice-control user show u1\n"
+    assert control("user", "reset", "u1").out == "user u1 has used nothing of its quota\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (("user", "set", "u1"), "there is nothing to set"),
+        (("user", "set", "u1", "--enable", "--disable"), "not allowed with argument"),
+        (("user", "set", "u1", "--node", "n1", "--all-nodes"), "not allowed with argument"),
+        (("user", "set-quota", "u1"), "SIZE"),
+        (("user", "set-quota", "u1", "5", "--reset-day", "29"), "'29' is not a number from 1 to 28"),
+        (("usage", "show", "--from", "2026-01-01"), "--from and --to need --by"),
+        (("usage", "show", "--by", "week"), "--by"),
+        (("usage", "show", "--by", "day", "--to", "2026-13-01"), "is not a time"),
+        (("usage", "show", "--json", "--format", "csv"), "exclude each other"),
+    ],
+)
+def test_wrong_accounting_commands_ask_nothing(
+    control: Control, api: FakeApi, argv: tuple[str, ...], text: str
+) -> None:
+    ran = control(*argv)
+
+    assert ran.code == os.EX_USAGE
+    assert text in ran.err
+    assert api.asked == []
+
+
+BOOKINGS = [
+    {"start": "2026-01-15T00:00:00Z", "user_id": "u1", "node_id": "n1", "bytes": 2048},
+    {"start": "2026-02-15T00:00:00Z", "user_id": "u1", "node_id": "node-2", "bytes": 5},
+]
+
+
+def test_usage_by_span_is_a_table_and_a_csv(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"bookings": BOOKINGS}))
+
+    assert control("usage", "show", "--by", "month").out.splitlines() == [
+        "FROM                  USER  NODE    TRANSFERRED",
+        "2026-01-15 00:00:00Z  u1    n1          2.0 KiB",
+        "2026-02-15 00:00:00Z  u1    node-2          5 B",
+    ]
+    assert control("usage", "show", "--by", "month", "--format", "csv").out.splitlines() == [
+        "start,user,node,bytes",
+        "2026-01-15T00:00:00Z,u1,n1,2048",
+        "2026-02-15T00:00:00Z,u1,node-2,5",
+    ]
+
+
+def test_a_span_without_traffic_says_so_beside_the_output(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"bookings": []}))
+
+    ran = control("usage", "show", "--by", "day")
+
+    assert (ran.out, ran.err) == ("", "nothing was transferred in that time\n")
+    assert control("usage", "show", "--by", "day", "--format", "csv").out == "start,user,node,bytes\n"
+
+
+def test_usage_as_csv_is_one_line_for_each_user(control: Control, api: FakeApi) -> None:
+    users = [
+        USER | {"name": '=HYPERLINK("http://example","x")', "last_seen_at": AT},
+        {"id": "u2", "name": "b, c", "used_bytes": 7, "status": "over_quota"},
+    ]
+    api.answers(reply({"users": users, "nodes": []}))
+
+    assert control("usage", "show", "--format", "csv").out.splitlines() == [
+        "user,name,status,used_bytes,quota_bytes,last_seen_at",
+        'u1,"\'=HYPERLINK(""http://example"",""x"")",active,1536,1073741824,2026-01-02T03:04:05Z',
+        'u2,"b, c",over_quota,7,0,',
+    ]
 
 
 def test_audit_is_a_table(control: Control, api: FakeApi) -> None:

@@ -16,11 +16,18 @@ COMMANDS: list[tuple[type[WireModel], tuple[str, ...]]] = [
     (answers.NodeAnswer, ("node", "show", "n1")),
     (answers.NodeAnswer, ("node", "add", "n1")),
     (answers.UserAnswer, ("user", "add", "u1")),
+    (answers.UserAnswer, ("user", "show", "u1")),
+    (answers.UserAnswer, ("user", "set", "u1", "--enable")),
+    (answers.UserAnswer, ("user", "set-quota", "u1", "5")),
+    (answers.UserList, ("user", "list")),
     (answers.TaskAnswer, ("task", "show", "t1")),
     (answers.TaskAnswer, ("task", "run", "-", "--node", "n1", "--interpreter", "sh")),
     (answers.TaskAnswer, ("task", "run", "-", "--node", "n1", "--interpreter", "sh", "--follow")),
     (answers.TaskList, ("task", "list")),
     (answers.UsageAnswer, ("usage", "show")),
+    (answers.UsageAnswer, ("usage", "show", "--format", "csv")),
+    (answers.BookingList, ("usage", "show", "--by", "day")),
+    (answers.BookingList, ("usage", "show", "--by", "day", "--format", "csv")),
     (answers.AuditList, ("audit",)),
 ]
 

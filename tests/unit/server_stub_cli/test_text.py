@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_stub.cli import arguments, errors, text
+from server_stub.cli import arguments, errors, export, text
 from server_stub.cli.text import Column, duration, fields, moment, size, table, visible, visible_lines, without_tokens
 from tests.unit.server_stub_cli.rig import HOSTILE, NODE_TOKEN, TOKEN, assert_harmless
 
@@ -101,6 +101,6 @@ def test_tokens_are_blotted_out() -> None:
     assert shown == f"--token lop_*** and ***, not {'c' * 44}"
 
 
-@pytest.mark.parametrize("module", [text, arguments, errors])
+@pytest.mark.parametrize("module", [text, arguments, errors, export])
 def test_the_examples_in_docstrings_are_true(module: object) -> None:
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]  # a module, which mypy sees as an object
