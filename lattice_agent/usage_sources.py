@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lattice_agent.usage.source import UsageSource
 
 DEFAULT_TIMEOUT_S: Final = 3.0
+ASKED_DIRECTLY: Final = "xray"
+"""The value of ``usage.xray_bin`` with which no program is run."""
 
 
 def configured_sources(usage: UsageSettings) -> "tuple[UsageSource, ...]":
@@ -33,7 +35,27 @@ def configured_sources(usage: UsageSettings) -> "tuple[UsageSource, ...]":
                 usage.url, secret=usage.secret or None, secret_file=usage.secret_file, timeout_s=timeout_s
             )
         )
-    return tuple(sources)
+    return (*sources, *_statistics(usage, timeout_s))
+
+
+def _statistics(usage: UsageSettings, timeout_s: float) -> "list[UsageSource]":
+    sources: list[UsageSource] = []
+    if usage.xray_bin != ASKED_DIRECTLY:
+        from lattice_agent.usage.xray_cli import XrayCliSource
+
+        program, pattern = usage.xray_bin, usage.xray_pattern
+        sources += [
+            XrayCliSource(address, program=program, pattern=pattern, timeout_s=timeout_s) for address in usage.xray_api
+        ]
+    elif usage.xray_api:
+        from lattice_agent.usage.stats_api import XrayApiSource
+
+        sources += [XrayApiSource(address, timeout_s=timeout_s) for address in usage.xray_api]
+    if usage.singbox_stats_api:
+        from lattice_agent.usage.stats_api import SingboxStatsSource
+
+        sources += [SingboxStatsSource(address, timeout_s=timeout_s) for address in usage.singbox_stats_api]
+    return sources
 
 
 def legal_names(usage: UsageSettings) -> dict[str, str]:

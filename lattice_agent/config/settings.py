@@ -205,6 +205,28 @@ class UsageSettings:
         flag="proxy-usage-secret-file",
         env="LATTICE_PROXY_USAGE_SECRET_FILE",
     )
+    xray_api: tuple[str, ...] = words(
+        "Statistics APIs of xray or v2ray cores, loopback host:port each, asked over gRPC.",
+        flag="proxy-usage-xray-api",
+        env="LATTICE_PROXY_USAGE_XRAY_API",
+    )
+    xray_bin: str = text(
+        "Program that is run instead of asking xray_api directly; xray, the Go agent's default, asks directly.",
+        flag="proxy-usage-xray-bin",
+        env="LATTICE_PROXY_USAGE_XRAY_BIN",
+        default="xray",
+    )
+    xray_pattern: str = text(
+        "Pattern that the program is given; without it user>>>.",
+        flag="proxy-usage-xray-pattern",
+        env="LATTICE_PROXY_USAGE_XRAY_PATTERN",
+        default="user>>>",
+    )
+    singbox_stats_api: tuple[str, ...] = words(
+        "Statistics APIs of sing-box cores, loopback host:port each, asked over gRPC.",
+        flag="singbox-stats-api",
+        env="LATTICE_SINGBOX_STATS_API",
+    )
     ids: tuple[str, ...] = table(
         "Names for users whose label in the core the control plane would refuse: alice@example=alice.",
         flag="proxy-usage-ids",

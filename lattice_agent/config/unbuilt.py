@@ -23,7 +23,6 @@ class Unbuilt:
 
 _TERMINAL = "web terminal"
 _CGROUP = "cgroup limits of tasks"
-_XRAY = "xray statistics"
 _SINGBOX = "sing-box discovery"
 
 UNBUILT: Final = (
@@ -35,10 +34,6 @@ UNBUILT: Final = (
     Unbuilt("task-cgroup-memory-max", "LATTICE_TASK_CGROUP_MEMORY_MAX", _CGROUP, default="536870912"),
     Unbuilt("task-cgroup-pids-max", "LATTICE_TASK_CGROUP_PIDS_MAX", _CGROUP, default="64"),
     Unbuilt("task-cgroup-cpu-max", "LATTICE_TASK_CGROUP_CPU_MAX", _CGROUP, default="100000 100000"),
-    Unbuilt("proxy-usage-xray-api", "LATTICE_PROXY_USAGE_XRAY_API", _XRAY),
-    Unbuilt("proxy-usage-xray-bin", "LATTICE_PROXY_USAGE_XRAY_BIN", _XRAY, default="xray"),
-    Unbuilt("proxy-usage-xray-pattern", "LATTICE_PROXY_USAGE_XRAY_PATTERN", _XRAY, default="user>>>"),
-    Unbuilt("singbox-stats-api", "LATTICE_SINGBOX_STATS_API", "sing-box statistics"),
     Unbuilt("singbox-discover", "LATTICE_SINGBOX_DISCOVER", _SINGBOX, Kind.SWITCH),
     Unbuilt("singbox-bin", "LATTICE_SINGBOX_BIN", _SINGBOX, default="sb"),
     Unbuilt("singbox-meta", "LATTICE_SINGBOX_META", _SINGBOX, default="/etc/sing-box/lattice-metadata.json"),

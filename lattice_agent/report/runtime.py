@@ -80,6 +80,10 @@ def describe_runtime(
     uid: int,
     usage_file: str,
     usage_url: str,
+    xray_api: str = "",
+    xray_bin: str = "",
+    xray_pattern: str = "",
+    singbox_api: str = "",
     reported_at: datetime,
     level: str | None = HOST,
     reached: Collection[str] = (HOST,),
@@ -103,6 +107,10 @@ def describe_runtime(
         task_sandbox_warning=warning,
         proxy_usage_file=usage_file,
         proxy_usage_url=usage_url,
+        proxy_usage_xray_api=xray_api,
+        proxy_usage_xray_bin=xray_bin,
+        proxy_usage_xray_pattern=xray_pattern,
+        singbox_stats_api=singbox_api,
         reported_at=reported_at,
     )
 

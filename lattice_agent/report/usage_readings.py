@@ -91,7 +91,7 @@ class UsageReadings:
             self._name_left_out(name, counters.left_out)
             read_at = self._wall_now()
         except (UsageSourceError, StateError) as error:
-            problem = str(error)
+            problem = f"{error}; {error.hint()}"
         self._note(name, SourceHealth(problem, read_at))
 
     def _note(self, name: str, health: SourceHealth) -> None:

@@ -1,4 +1,4 @@
-"""What the running agent needs: an identity from one place, and one coherent source of proxy usage."""
+"""What the running agent needs: an identity from one place, and credentials of usage sources."""
 
 from pathlib import Path
 
@@ -95,21 +95,16 @@ def test_text_that_is_not_utf8_is_refused_without_showing_it() -> None:
         start(node_id="n\udcff", token=TOKEN)
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [
-        {"proxy_usage_file": "/u.json", "proxy_usage_url": "http://127.0.0.1/"},
-        {"proxy_usage_file": "/u.json", "proxy_usage_xray_api": "127.0.0.1:1"},
-        {"proxy_usage_url": "http://127.0.0.1/", "singbox_stats_api": "127.0.0.1:1"},
-        {"proxy_usage_xray_api": "127.0.0.1:2", "singbox_stats_api": "127.0.0.1:1"},
-    ],
-)
-def test_only_one_usage_source_may_be_set(flags: dict[str, str]) -> None:
-    names = " and ".join("-" + name.replace("_", "-") for name in flags)
-    with pytest.raises(ConfigError, match=f"^{names} each name a source of proxy usage$"):
-        start_with_identity(**flags)
-    for name, value in flags.items():
-        start_with_identity(**{name: value})
+def test_several_usage_sources_may_be_set() -> None:
+    usage = start_with_identity(proxy_usage_file="/x", proxy_usage_url="http://127.0.0.1/").settings.usage
+    assert usage.file is not None
+    assert usage.url
+
+
+@pytest.mark.parametrize("legal", ["-x", "a b", "x" * 129, "é"])
+def test_a_name_for_a_user_must_be_one_that_a_control_plane_takes(legal: str) -> None:
+    with pytest.raises(ConfigError, match="is no user id of a control plane"):
+        start_with_identity(proxy_usage_ids=f"ann@example={legal}")
 
 
 def test_the_usage_secret_needs_a_url_and_one_place(tmp_path: Path) -> None:

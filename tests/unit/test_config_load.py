@@ -42,6 +42,7 @@ SAMPLES: dict[Kind, tuple[Plain, str, str, object]] = {
     Kind.INTEGER: (7, "7", "7", 7),
     Kind.SECONDS: (7.5, "7.5s", "7.5", 7.5),
     Kind.LIST: ("a,b", "a, b", '["a", "b"]', ("a", "b")),
+    Kind.TABLE: ("a@x=a,b=c", "a@x=a, b=c", '{"a@x" = "a", b = "c"}', ("a@x=a", "b=c")),
 }
 
 
