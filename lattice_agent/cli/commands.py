@@ -29,6 +29,7 @@ SUBCOMMANDS: Final[Mapping[str, str]] = {
     "facts": "lattice_agent.cli.facts",
     "metrics": "lattice_agent.cli.metrics",
     "policy": "lattice_agent.cli.policy",
+    "usage": "lattice_agent.cli.usage",
 }
 """By first word. A word here is an addition to the Go agent's command line, where it would end the flags."""
 

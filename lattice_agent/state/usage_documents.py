@@ -1,11 +1,16 @@
 """Documents of the usage ledger in ``state.db``, each node at each control plane with its own."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Final
 
+from lattice_agent.errors import StateError
 from lattice_agent.state.commit import GroupCommit
+from lattice_agent.state.db import storage_errors
 
+_LOAD: Final = "SELECT name, document FROM usage_document WHERE control_plane = ? AND node_id = ?"
 _KEY: Final = "control_plane = ? AND node_id = ?"
 
 
@@ -26,8 +31,7 @@ class UsageDocuments:
         await self._commit.do(lambda: self._put(documents))
 
     def _load(self) -> dict[str, bytes]:
-        rows = self._db.execute(f"SELECT name, document FROM usage_document WHERE {_KEY}", self._key)  # noqa: S608
-        return {str(name): bytes(document) for name, document in rows}
+        return _by_name(self._db.execute(_LOAD, self._key))
 
     def _put(self, documents: Mapping[str, bytes | None]) -> None:
         for name, document in documents.items():
@@ -40,3 +44,15 @@ class UsageDocuments:
                     " ON CONFLICT (control_plane, node_id, name) DO UPDATE SET document = excluded.document",
                     (*self._key, name, document),
                 )
+
+
+def read_usage_documents(path: Path, control_plane: str, node_id: str) -> dict[str, bytes]:
+    """The documents in a ``state.db`` that an agent may be using. Raises StateError when it cannot be looked at."""
+    if not path.exists():
+        raise StateError(f"{path} does not exist", hint="name the agent's -state-dir")
+    with storage_errors(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return _by_name(database.execute(_LOAD, (control_plane, node_id)))
+
+
+def _by_name(rows: Iterable[tuple[object, bytes]]) -> dict[str, bytes]:
+    return {str(name): bytes(document) for name, document in rows}

@@ -41,7 +41,7 @@ class Pending:
     """
 
     totals: Mapping[str, int]
-    body: bytes
+    body: bytes = b""
     maybe_arrived: bool = False
 
 
@@ -148,12 +148,12 @@ def values_accepted(billing: Billing, ignored: int) -> Billing:
     """The server has the values report; ``ignored`` of its users are not to be billed."""
     pending = billing.pending
     assert pending is not None, "an answer belongs to a report"
-    values = values_of(billing, pending.totals)
+    offsets = billing.offsets
     return replace(
         billing,
         pending=None,
         billed={**billing.billed, **pending.totals},
-        baseline=frozenset(key for key, value in values.items() if value > 0),
+        baseline=frozenset(key for key, total in pending.totals.items() if total > offsets.get(key, 0)),
         zero_due=ignored > 0,
     )
 

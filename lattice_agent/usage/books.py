@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.main import IncEx
 
+from lattice_agent.errors import UsageSourceError
 from lattice_agent.usage.billing import Billing
 from lattice_agent.usage.ledger import Moment, SourceBook, summed, take_reading
 from lattice_agent.usage.ledger_account import LedgerAccount
@@ -20,6 +22,10 @@ SEQ_BLOCK: Final = 1_000
 
 _SOURCE: Final = "source:"
 _STANDING: Final = "standing"
+_PENDING: Final = "pending"
+"""The bytes of the values report on its way, apart from the rest: in JSON they would be twice as long."""
+
+_BODY_APART: Final[IncEx] = {"billing": {"pending": {"body": True}}}
 
 
 class DocumentStore(Protocol):
@@ -72,7 +78,7 @@ class UsageBooks:
         documents = await self._store.load()
         try:
             books = {name: _BOOK.validate_json(documents[_SOURCE + name]) for name in _source_names(documents)}
-            self._standing = _STANDINGS.validate_json(documents[_STANDING])
+            self._standing = _with_body(_STANDINGS.validate_json(documents[_STANDING]), documents)
         except (KeyError, ValidationError) as error:
             if documents:
                 log.error("the usage ledger in state.db cannot be read, a new one is begun: %s", _reason(error))
@@ -105,12 +111,35 @@ class UsageBooks:
         return self._seq
 
     async def _save(self, standing: Standing, also: Mapping[str, bytes | None]) -> None:
-        await self._store.put({**also, _STANDING: _STANDINGS.dump_json(standing)})
+        body = _body_of(standing)
+        if body != _body_of(self._standing):
+            also = {**also, _PENDING: body}
+        await self._store.put({**also, _STANDING: _STANDINGS.dump_json(standing, exclude=_BODY_APART)})
         self._standing = standing
+
+
+def totals_in(documents: Mapping[str, bytes]) -> dict[str, int]:
+    """Bytes by key over all sources, out of the documents; ``UsageSourceError`` when one cannot be read."""
+    try:
+        return summed({name: _BOOK.validate_json(documents[_SOURCE + name]) for name in _source_names(documents)})
+    except ValidationError as error:
+        raise UsageSourceError(f"the ledger cannot be read: {_reason(error)}") from None
 
 
 def _new_ledger_id() -> str:
     return secrets.token_hex(16)
+
+
+def _body_of(standing: Standing) -> bytes | None:
+    return None if standing.billing.pending is None else standing.billing.pending.body
+
+
+def _with_body(standing: Standing, documents: Mapping[str, bytes]) -> Standing:
+    pending = standing.billing.pending
+    if pending is None:
+        return standing
+    billing = replace(standing.billing, pending=replace(pending, body=documents[_PENDING]))
+    return replace(standing, billing=billing)
 
 
 def _source_names(documents: Mapping[str, bytes]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from lattice_agent.usage.billing import Billing
-from lattice_agent.usage.ledger import line_of, user_of
+from lattice_agent.usage.ledger import LINE_SEPARATOR, user_of
 from lattice_agent.wire.usage import MAX_LEDGER_IDS
 
 
@@ -27,7 +27,7 @@ def next_told(billing: Billing, totals: Mapping[str, int]) -> dict[str, int]:
     """Our totals of the keys that have moved since they were billed, of as many users as one report holds."""
     billed = billing.billed
     moved = {key: total for key, total in totals.items() if total > billed.get(key, 0)}
-    users = sorted(key for key in moved if not line_of(key))
+    users = sorted(key for key in moved if LINE_SEPARATOR not in key)
     if len(users) <= MAX_LEDGER_IDS:
         return moved
     fitting = frozenset(users[:MAX_LEDGER_IDS])
@@ -41,7 +41,7 @@ def telling(account: LedgerAccount, told: Mapping[str, int]) -> LedgerAccount:
 
 def wire_totals(account: LedgerAccount, billing: Billing, told: Mapping[str, int]) -> dict[str, int]:
     """What goes over the wire for them: users only; such a server does not split by line."""
-    users = {key: total for key, total in told.items() if not line_of(key)}
+    users = {key: total for key, total in told.items() if LINE_SEPARATOR not in key}
     return {user: account.taken.get(user, 0) + total - billing.billed.get(user, 0) for user, total in users.items()}
 
 

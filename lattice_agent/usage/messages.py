@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from lattice_agent.usage.ledger import line_of, user_of
+from lattice_agent.usage.ledger import LINE_SEPARATOR, line_of, user_of
 from lattice_agent.wire.base import WireError, decode, encode
 from lattice_agent.wire.envelope import ErrorEnvelope
 from lattice_agent.wire.usage import LedgerReport, UsageAnswer, UsageLedger, UsageReport, UsageSnapshot
@@ -32,10 +32,13 @@ class Answered(Protocol):
 def values_report(node_id: str, values: Mapping[str, int], collector: Collector) -> bytes:
     """A report of values by key (``usage.ledger``). The uptime is always 0: it would be a second sign of restarts."""
     lines: dict[str, dict[str, int] | None] = {}
+    users: dict[str, int] = {}
     for key, value in values.items():
-        if line := line_of(key):
+        if LINE_SEPARATOR in key:
+            line = line_of(key)
             lines[line] = {**(lines.get(line) or {}), user_of(key): value}
-    users = {key: value for key, value in values.items() if not line_of(key)}
+        else:
+            users[key] = value
     snapshot = UsageSnapshot(
         node_id=node_id,
         at=collector.read_at,

@@ -56,7 +56,8 @@ def normalise(raw: RawUsage, names: Mapping[str, str] = _NO_NAMES) -> Counters:
         raise UsageSourceError("line_user_bytes has two line ids that differ only in surrounding blanks")
     if not raw.user_bytes:
         users = _sums(lines.values())
-    _check_plausible(raw.core_uptime_s, "core_uptime_sec")
+    if raw.core_uptime_s > ABSURD_BYTES:
+        raise _absurd(raw.core_uptime_s, "core_uptime_sec")
     return Counters(users, lines, raw.core_uptime_s, raw.at, tuple(sorted(left_out)))
 
 
@@ -70,8 +71,9 @@ def _legal(counts: Mapping[str, int], place: str, names: Mapping[str, str], left
         if not _USER_ID.fullmatch(user):
             left_out.add(user)
             continue
-        merged[user] = merged.get(user, 0) + count
-        _check_plausible(merged[user], f"{place}[{user!r}]")
+        merged[user] = total = merged.get(user, 0) + count
+        if total > ABSURD_BYTES:  # here, so that no place is put into words for each of thousands
+            raise _absurd(total, f"{place}[{user!r}]")
     return merged
 
 
@@ -89,10 +91,10 @@ def _sums(lines: Iterable[Mapping[str, int]]) -> dict[str, int]:
     for counts in lines:
         for user, count in counts.items():
             sums[user] = sums.get(user, 0) + count
-            _check_plausible(sums[user], f"the sum over lines of {user!r}")
+            if sums[user] > ABSURD_BYTES:
+                raise _absurd(sums[user], f"the sum over lines of {user!r}")
     return sums
 
 
-def _check_plausible(value: int, place: str) -> None:
-    if value > ABSURD_BYTES:
-        raise UsageSourceError(f"{place} is {value}, above 2^53; that is no traffic counter")
+def _absurd(value: int, place: str) -> UsageSourceError:
+    return UsageSourceError(f"{place} is {value}, above 2^53; that is no traffic counter")

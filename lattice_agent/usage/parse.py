@@ -123,9 +123,14 @@ def _object_or_none(value: object, place: str) -> _Object:
 
 
 def _parse_counters(value: object, place: str) -> dict[str, int]:
-    return {
-        user: _parse_counter(count, f"{place}[{_shown(user)}]") for user, count in _object_or_none(value, place).items()
-    }
+    counters: dict[str, int] = {}
+    for user, count in _object_or_none(value, place).items():
+        # The place is put into words for a counter that is none only: there are thousands.
+        if type(count) is int and 0 <= count <= _COUNTER_LIMIT:
+            counters[user] = count
+        else:
+            counters[user] = _parse_counter(count, f"{place}[{_shown(user)}]")
+    return counters
 
 
 def _parse_counter(value: object, place: str) -> int:

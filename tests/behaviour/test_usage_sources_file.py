@@ -13,8 +13,9 @@ import trio
 from trio.testing import MockClock
 
 from lattice_agent.errors import UsageSourceError
-from lattice_agent.usage.collector import UsageCollector
 from lattice_agent.usage.file import ATTEMPTS, PAUSE_S, STOPPED_UPTIME_S, FileSource, RunSync
+from lattice_agent.usage.ledger import Moment, take_reading
+from lattice_agent.usage.normalise import normalise
 from lattice_agent.usage.parse import DOCUMENT_LIMIT
 from lattice_agent.usage.reading import RawUsage
 
@@ -52,9 +53,7 @@ async def refusal(reading: Awaitable[RawUsage]) -> str:
 async def test_a_file_is_read_in_a_thread_and_reported(tmp_path: Path) -> None:
     path = tmp_path / "usage.json"
     write(path, {"user-1": 1000}, 100)
-    snapshot = await UsageCollector(FileSource(path), "node-1").collect(NOW)
-    assert (snapshot.collector_source, snapshot.collector_status) == ("file", "ok")
-    assert (snapshot.user_bytes, snapshot.core_uptime_sec) == ({"user-1": 1000}, 100)
+    assert await FileSource(path).read() == RawUsage({"user-1": 1000}, core_uptime_s=100)
 
 
 async def test_a_file_met_half_written_is_read_again_when_it_is_whole(
@@ -203,18 +202,13 @@ async def test_a_stuck_file_system_costs_one_thread_and_no_more_than_the_deadlin
             release.set()
 
 
-async def test_weak_point_26_restarts_seen_in_a_file_reach_the_report(tmp_path: Path) -> None:
+async def test_weak_point_26_restarts_seen_in_a_file_are_counted_once(tmp_path: Path) -> None:
     path = tmp_path / "usage.json"
-    collector = UsageCollector(FileSource(path), "node-1")
-    seen = []
-    for users, uptime_s in (({"a": 500, "b": 7}, 100), ({"a": 600}, 110), ({}, 120), ({"a": 20}, 5), ({"a": 30}, 0)):
+    source, book = FileSource(path), None
+    readings = (({"a": 500, "b": 7}, 100), ({"a": 600}, 110), ({}, 120), ({"a": 20}, 5), ({"a": 30}, 0))
+    totals = []
+    for number, (users, uptime_s) in enumerate(readings):
         write(path, users, uptime_s)
-        snapshot = await collector.collect(NOW)
-        seen.append((snapshot.collector_status, snapshot.core_uptime_sec, snapshot.user_bytes))
-    assert seen == [
-        ("ok", 100, {"a": 500, "b": 7}),
-        ("ok", 110, {"a": 600, "b": 7}),
-        ("error", 0, None),
-        ("ok", 5, {"a": 20}),
-        ("error", 0, None),
-    ]
+        book = take_reading(book, normalise(await source.read()), Moment("boot", 10.0 * number))
+        totals.append(dict(book.totals))
+    assert totals == [{"a": 0, "b": 0}, {"a": 100, "b": 0}, {"a": 100, "b": 0}, {"a": 120, "b": 0}, {"a": 130, "b": 0}]

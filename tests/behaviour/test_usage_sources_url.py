@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import trio
 
 from lattice_agent.errors import UsageSourceError
 from lattice_agent.secret import Secret
-from lattice_agent.usage.collector import UsageCollector
 from lattice_agent.usage.parse import DOCUMENT_LIMIT
 from lattice_agent.usage.reading import RawUsage
 from lattice_agent.usage.url import LoopbackUrlSource
@@ -101,9 +99,7 @@ async def refusal(url: str, timeout_s: float = 10.0) -> str:
 async def test_a_document_is_read_and_reported() -> None:
     async with core(answering()) as one:
         async with aclosing(LoopbackUrlSource(one.url)) as source:
-            snapshot = await UsageCollector(source, "node-1").collect(datetime(2026, 1, 2, tzinfo=UTC))
-    assert (snapshot.collector_source, snapshot.collector_status) == ("http", "ok")
-    assert (snapshot.user_bytes, snapshot.core_uptime_sec) == ({"user-1": 1000}, 100)
+            assert await source.read() == RawUsage({"user-1": 1000}, core_uptime_s=100)
 
 
 async def test_the_request_is_a_plain_get_without_authorization() -> None:
