@@ -117,15 +117,15 @@ class UsageService:
         for _ in range(EXCHANGES_LIMIT):
             billing = self._books.standing.billing
             part = base.next_part(billing, totals)
-            if part is None:
+            if part is None or not part.totals:  # an empty map is the same either way
                 delay_s = await self._send_zero()
             else:
                 body = values_report(self._node_id, base.values_of(billing, part.totals), self._collector())
                 await self._books.set_standing(base.with_pending(billing, part, body))
                 delay_s = await self._send_pending()
-                if part.is_all or self._books.standing.billing.zero_due:
+                if self._books.standing.billing.zero_due:
                     return delay_s
-            if delay_s > 0:
+            if delay_s > 0 or (part is not None and part.is_all):
                 return delay_s
             if part is not None and not _untold(self._books.standing.billing, totals):
                 return 0.0

@@ -88,20 +88,24 @@ class UsageBooks:
         self._books = books
         self._seq = self._standing.seq_limit
 
-    async def take(self, source: str, counters: Counters, now: Moment) -> None:
-        """Enters a reading. ``UsageSourceError`` when it cannot be true; nothing is entered then.
+    async def take(self, source: str, counters: Counters, asked: Moment, answered: Moment) -> None:
+        """Enters a reading that was asked for and answered then.
+
+        ``UsageSourceError`` when it cannot be true; nothing is entered then.
 
         A reading that moves nothing is not written: the one on disk proves a later restart as well.
         """
         before = self._books.get(source)
-        book = take_reading(before, counters, now)
+        book = take_reading(before, counters, asked, answered)
         if before is None or _has_moved(before, book):
             await self._store.put({f"{_SOURCE}{source}": _BOOK.dump_json(book)})
         self._books[source] = book
 
     async def set_standing(self, billing: Billing, account: LedgerAccount | None = None) -> None:
-        """Enters what was sent or answered."""
-        await self._save(replace(self._standing, billing=billing, account=account or self._standing.account), {})
+        """Enters what was sent or answered; nothing is written when that changes nothing."""
+        standing = replace(self._standing, billing=billing, account=account or self._standing.account)
+        if standing != self._standing:
+            await self._save(standing, {})
 
     async def next_seq(self) -> int:
         """A number above all that were given before, by this life or an earlier one."""

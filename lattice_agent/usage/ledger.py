@@ -7,7 +7,7 @@ reset by others at any time. Its counters become totals by differences:
 - An id that is new in a later reading counts from 0; one that is absent stays as it is.
 - When the core has restarted, everything it shows was counted since, and is added. That needs proof, because added
   twice is billed twice: another boot of the machine, or an uptime that says so (``is_restarted``). A wall clock proves
-  nothing.
+  nothing, and neither does a document that may be old.
 - Without proof the difference is added; when the counter fell, what it shows now (somebody has reset it).
 
 What is lost is what the core counted between the last reading and its death or a reset. Nothing is ever added twice.
@@ -26,8 +26,9 @@ KEYS_LIMIT: Final = 65_536
 ROUNDING_S: Final = 1
 """An uptime is whole seconds, rounded down."""
 
-CLOCK_SLACK_S: Final = 2
-"""What rounding and a slewed clock can do to an uptime that a source works out itself."""
+CLOCK_SLACK_S: Final = 5
+"""What rounding and a slewed clock can do to an uptime that a source works out itself, and the time between the writing
+of a document and the reading that saw it first."""
 
 LINE_SEPARATOR: Final = "\n"
 """Between line and user in a key; neither can hold it."""
@@ -45,7 +46,8 @@ class Moment:
 class SourceBook:
     """Of each key the value last read and the total since the book was begun, in bytes.
 
-    A key is a user id, or a line and a user (``line_key``). ``uptime_s`` is 0 while the core has not said it.
+    A key is a user id, or a line and a user (``line_key``). ``uptime_s`` is 0 while the core has not said it. ``taken``
+    is when these values and this uptime were seen first.
     """
 
     raw: Mapping[str, int] = field(default_factory=dict)
@@ -77,19 +79,41 @@ def keyed(counters: Counters) -> dict[str, int]:
     return found
 
 
-def take_reading(book: SourceBook | None, counters: Counters, now: Moment) -> SourceBook:
-    """The book after a reading. ``UsageSourceError`` when it cannot be true; the book then stays as it was."""
-    seen = keyed(counters)
+def take_reading(
+    book: SourceBook | None, counters: Counters, asked: Moment, answered: Moment | None = None
+) -> SourceBook:
+    """The book after a reading that was asked for at one moment and there at the other (the same, if not given).
+
+    ``UsageSourceError`` when it cannot be true, or could hide a restart; the book then stays as it was.
+    """
+    seen, taken = keyed(counters), answered or asked
     if book is None:
-        return SourceBook(seen, dict.fromkeys(seen, 0), counters.core_uptime_s, now)
-    if is_restarted(book, counters.core_uptime_s, now):
-        steps, raw = seen, seen
-    else:
-        steps = {key: _step(book.raw.get(key, 0), value) for key, value in seen.items()}
-        raw = {**book.raw, **seen}
-    totals = {**book.totals, **{key: book.totals.get(key, 0) + step for key, step in steps.items()}}
-    _check(totals, steps)
-    return SourceBook(raw, totals, counters.core_uptime_s or book.uptime_s, now)
+        return SourceBook(seen, dict.fromkeys(seen, 0), counters.core_uptime_s, taken)
+    if is_restarted(book, counters.core_uptime_s, asked, is_live=counters.is_live):
+        return SourceBook(seen, _added(book.totals, seen), counters.core_uptime_s, taken)
+    if book.uptime_s and not counters.core_uptime_s:
+        return _without_uptime(book, seen)
+    steps = {key: _step(book.raw.get(key, 0), value) for key, value in seen.items()}
+    raw = {**book.raw, **seen}
+    if raw == book.raw and counters.core_uptime_s == book.uptime_s:
+        taken = book.taken  # the same document again: it is as old as when it was seen first
+    return SourceBook(raw, _added(book.totals, steps), counters.core_uptime_s, taken)
+
+
+def _added(totals: Mapping[str, int], steps: Mapping[str, int]) -> dict[str, int]:
+    added = {**totals, **{key: totals.get(key, 0) + step for key, step in steps.items()}}
+    _check(added, steps)
+    return added
+
+
+def _without_uptime(book: SourceBook, seen: Mapping[str, int]) -> SourceBook:
+    """A core that has said its uptime and does not any more may have restarted, and what it shows be of either run."""
+    if any(seen.values()):
+        raise UsageSourceError(
+            "the source knew the core's uptime and does not any more; its counters are not taken until it does",
+            hint="check the program that writes it; a core in its first second says 0, and that passes",
+        )
+    return book
 
 
 def _step(before: int, now: int) -> int:
@@ -107,19 +131,20 @@ def _check(totals: Mapping[str, int], steps: Mapping[str, int]) -> None:
             raise UsageSourceError(f"{user_of(key)!r} would have moved {totals[key]} bytes (+{step}), above 2^53")
 
 
-def is_restarted(book: SourceBook, uptime_s: int, now: Moment) -> bool:
+def is_restarted(book: SourceBook, uptime_s: int, asked: Moment, *, is_live: bool = True) -> bool:
     """Whether the core has certainly started after the reading before. An ``uptime_s`` of 0 is not known.
 
-    It has if the machine was booted since; if it is younger than that reading is old; or if its uptime fell to no more
-    than that age. An uptime that fell but claims a start before that reading contradicts itself: somebody has computed
-    it from a clock that was set back.
+    It has if the machine was booted since; if a live answer says that it is younger than that reading is old; or if its
+    uptime fell to no more than that age. A document proves nothing by being young: it may have been written long ago.
+    An uptime that fell but claims a start before that reading contradicts itself: somebody has computed it from a clock
+    that was set back.
     """
-    if now.boot_id != book.taken.boot_id:
+    if asked.boot_id != book.taken.boot_id:
         return True
     if uptime_s == 0:
         return False
-    elapsed_s = now.monotonic_s - book.taken.monotonic_s
-    if uptime_s + ROUNDING_S < elapsed_s:
+    elapsed_s = asked.monotonic_s - book.taken.monotonic_s
+    if is_live and uptime_s + ROUNDING_S < elapsed_s:
         return True
     return uptime_s < book.uptime_s and uptime_s <= elapsed_s + CLOCK_SLACK_S
 

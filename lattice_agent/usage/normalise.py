@@ -36,6 +36,7 @@ class Counters:
     core_uptime_s: int = 0
     at: datetime | None = None
     left_out: tuple[str, ...] = ()
+    is_live: bool = False
 
 
 _NO_NAMES: Final[Mapping[str, str]] = {}
@@ -58,7 +59,7 @@ def normalise(raw: RawUsage, names: Mapping[str, str] = _NO_NAMES) -> Counters:
         users = _sums(lines.values())
     if raw.core_uptime_s > ABSURD_BYTES:
         raise _absurd(raw.core_uptime_s, "core_uptime_sec")
-    return Counters(users, lines, raw.core_uptime_s, raw.at, tuple(sorted(left_out)))
+    return Counters(users, lines, raw.core_uptime_s, raw.at, tuple(sorted(left_out)), raw.is_live)
 
 
 def _legal(counts: Mapping[str, int], place: str, names: Mapping[str, str], left_out: set[str]) -> dict[str, int]:

@@ -16,3 +16,5 @@ class RawUsage:
     line_user_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     core_uptime_s: int = 0
     at: datetime | None = None
+    is_live: bool = False
+    """The core itself was asked, and answered then; a document may have been written long before it was read."""

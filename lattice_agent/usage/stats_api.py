@@ -77,7 +77,7 @@ class StatsApiSource(UsageSource):
         users = user_sums(answer)
         if not users and await _has_uncounted(connection, service):
             raise UsageSourceError(fix.NOT_COUNTED, hint=self.hint_uncounted)
-        return RawUsage(user_bytes=users, core_uptime_s=uptime_s)
+        return RawUsage(user_bytes=users, core_uptime_s=uptime_s, is_live=True)
 
     async def _find_service(self, connection: GrpcConnection) -> tuple[str, list[Stat]]:
         for service in tuple(self._services):

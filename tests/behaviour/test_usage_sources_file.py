@@ -205,7 +205,7 @@ async def test_a_stuck_file_system_costs_one_thread_and_no_more_than_the_deadlin
 async def test_weak_point_26_restarts_seen_in_a_file_are_counted_once(tmp_path: Path) -> None:
     path = tmp_path / "usage.json"
     source, book = FileSource(path), None
-    readings = (({"a": 500, "b": 7}, 100), ({"a": 600}, 110), ({}, 120), ({"a": 20}, 5), ({"a": 30}, 0))
+    readings = (({"a": 500, "b": 7}, 100), ({"a": 600}, 110), ({}, 120), ({"a": 20}, 5), ({"a": 30}, 14))
     totals = []
     for number, (users, uptime_s) in enumerate(readings):
         write(path, users, uptime_s)

@@ -62,7 +62,7 @@ class CoreSource(UsageSource):
         if self.problem:
             raise OSError(self.problem)
         counters = self.core.reading(trio.current_time())
-        return RawUsage(dict(counters.user_bytes), core_uptime_s=counters.core_uptime_s)
+        return RawUsage(dict(counters.user_bytes), core_uptime_s=counters.core_uptime_s, is_live=True)
 
     def __str__(self) -> str:
         return self._name

@@ -40,7 +40,7 @@ class Core:
     def reading(self, now_s: float) -> Counters:
         shown = {user: count for user, count in self.counters.items() if user not in self.hidden}
         self.unread = Counter({user: count for user, count in self.unread.items() if user in self.hidden})
-        return Counters(shown, core_uptime_s=int(now_s - self.started_s))
+        return Counters(shown, core_uptime_s=int(now_s - self.started_s), is_live=True)
 
 
 @dataclass
