@@ -117,19 +117,33 @@ class UsageService:
         for _ in range(EXCHANGES_LIMIT):
             billing = self._books.standing.billing
             part = base.next_part(billing, totals)
-            if part is None or not part.totals:  # an empty map is the same either way
-                delay_s = await self._send_zero()
-            else:
-                body = values_report(self._node_id, base.values_of(billing, part.totals), self._collector())
-                await self._books.set_standing(base.with_pending(billing, part, body))
-                delay_s = await self._send_pending()
-                if self._books.standing.billing.zero_due:
-                    return delay_s
-            if delay_s > 0 or (part is not None and part.is_all):
+            delay_s = await (self._send_part(part) if part else self._send_zero())
+            if delay_s > 0 or (part is not None and (part.is_all or self._books.standing.billing.zero_due)):
                 return delay_s
-            if part is not None and not _untold(self._books.standing.billing, totals):
+            if part is not None and not base.has_moved(self._books.standing.billing, totals):
                 return 0.0
         return 0.0
+
+    async def _send_part(self, part: base.Part) -> float:
+        billing = self._books.standing.billing
+        body = values_report(self._node_id, base.values_of(billing, part.totals), self._collector())
+        if not base.has_moved(billing, part.totals):
+            return await self._send_again(part, body)
+        await self._books.set_standing(base.with_pending(billing, part, body))
+        return await self._send_pending()
+
+    async def _send_again(self, part: base.Part, body: bytes) -> float:
+        """Values that the server has already, because the collector is well. They need not be on disk before: if the
+        agent dies, nothing is owed. But while it is not known whether they arrived, nothing newer goes out."""
+        reply = await self._line.post(PATH, body)
+        if reply.ok:
+            await self._books.set_standing(base.repeated(self._books.standing.billing, ignored_users(reply.answer)))
+        elif reply.verdict.kind is Kind.REFUSED:
+            await self._enter_refusal(reply)
+        elif _may_have_arrived(reply):
+            pending = base.with_pending(self._books.standing.billing, part, body)
+            await self._books.set_standing(base.unanswered(pending))
+        return self._patience.after(reply.verdict, self._rng)
 
     async def _send_zero(self) -> float:
         reply = await self._line.post(PATH, zero_report(self._node_id, self._collector()))
@@ -149,7 +163,7 @@ class UsageService:
             self._refusal = ""
         elif reply.verdict.kind is Kind.REFUSED:
             await self._enter_refusal(reply)
-        elif reply.verdict.kind in (Kind.UNREACHABLE, Kind.BROKEN) and not reply.never_sent:
+        elif _may_have_arrived(reply):
             await self._books.set_standing(base.unanswered(billing))
         return self._patience.after(reply.verdict, self._rng)
 
@@ -216,5 +230,5 @@ class UsageService:
             log.warning("the control plane does not take proxy usage: %s", self._refusal)
 
 
-def _untold(billing: base.Billing, totals: dict[str, int]) -> bool:
-    return any(total > billing.billed.get(key, 0) for key, total in totals.items())
+def _may_have_arrived(reply: Reply) -> bool:
+    return reply.verdict.kind in (Kind.UNREACHABLE, Kind.BROKEN) and not reply.never_sent

@@ -123,6 +123,12 @@ def _as_many_as_fit(users: Iterable[str], groups: Mapping[str, list[str]]) -> li
     return kept
 
 
+def has_moved(billing: Billing, totals: Mapping[str, int]) -> bool:
+    """Whether there is something in the totals that no accepted report has told."""
+    billed = billing.billed
+    return any(total > billed.get(key, 0) for key, total in totals.items())
+
+
 # --- what the server answers ---
 
 
@@ -156,6 +162,11 @@ def values_accepted(billing: Billing, ignored: int) -> Billing:
         baseline=frozenset(key for key, total in pending.totals.items() if total > offsets.get(key, 0)),
         zero_due=ignored > 0,
     )
+
+
+def repeated(billing: Billing, ignored: int) -> Billing:
+    """The server has taken the values once more that it had before."""
+    return replace(billing, zero_due=ignored > 0)
 
 
 def refused(billing: Billing, totals: Mapping[str, int], *, no_profile: bool) -> Billing:
