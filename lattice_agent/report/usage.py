@@ -184,7 +184,7 @@ class UsageService:
                 account = ledger.telling(standing.account, told)
                 await self._books.set_standing(standing.billing, account)
             delay_s = await self._send_totals(told)
-            if delay_s > 0 or not ledger.next_told(self._books.standing.billing, totals):
+            if delay_s > 0 or not base.has_moved(self._books.standing.billing, totals):
                 return delay_s
         return 0.0
 

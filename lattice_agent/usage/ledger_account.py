@@ -58,8 +58,9 @@ def no_profile(account: LedgerAccount, billing: Billing, totals: Mapping[str, in
 
 
 def to_ledger(account: LedgerAccount, billing: Billing) -> tuple[LedgerAccount, Billing]:
-    """From now on totals are told. The server's snapshot of the base wire gets old: it is cleared when that is back."""
-    return replace(account, is_used=True), replace(billing, zero_due=True)
+    """From now on totals are told. The server's snapshot of the base wire gets old: it is cleared when that is back, and
+    the offsets are made anew then."""
+    return replace(account, is_used=True), replace(billing, zero_due=True, offsets={}, baseline=frozenset())
 
 
 def to_base(account: LedgerAccount, billing: Billing) -> tuple[LedgerAccount, Billing]:
