@@ -58,8 +58,8 @@ def no_profile(account: LedgerAccount, billing: Billing, totals: Mapping[str, in
 
 
 def to_ledger(account: LedgerAccount, billing: Billing) -> tuple[LedgerAccount, Billing]:
-    """From now on totals are told. The server's snapshot of the base wire gets old: it is cleared when that is back, and
-    the offsets are made anew then."""
+    """From now on totals are told. The base wire's snapshot gets old: it is cleared when that way is back, and offsets
+    are made anew then."""
     return replace(account, is_used=True), replace(billing, zero_due=True, offsets={}, baseline=frozenset())
 
 

@@ -64,12 +64,14 @@ def normalise(raw: RawUsage, names: Mapping[str, str] = _NO_NAMES) -> Counters:
 
 def _legal(counts: Mapping[str, int], place: str, names: Mapping[str, str], left_out: set[str]) -> dict[str, int]:
     merged: dict[str, int] = {}
+    is_legal = _USER_ID.fullmatch
     for raw_id, count in counts.items():
         user = raw_id.strip()
-        if not user:
-            raise UsageSourceError(f"{place} has an empty user id")
-        user = names.get(user, user)
-        if not _USER_ID.fullmatch(user):
+        if names:
+            user = names.get(user, user)
+        if not is_legal(user):
+            if not user:
+                raise UsageSourceError(f"{place} has an empty user id")
             left_out.add(user)
             continue
         merged[user] = total = merged.get(user, 0) + count
