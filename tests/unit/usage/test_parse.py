@@ -1,5 +1,6 @@
 import json
-from datetime import UTC, datetime
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,13 +11,8 @@ from lattice_agent.usage.parse import DOCUMENT_LIMIT, parse_usage
 from lattice_agent.usage.reading import RawUsage
 from tests.golden_files import exchange
 
-SNAPSHOT = {
-    "at": "2026-01-02T04:04:05+01:00",
-    "core_uptime_sec": 60,
-    "user_bytes": {"a": 1},
-    "line_user_bytes": {"l": {"a": 1}},
-}
-READ = RawUsage({"a": 1}, {"l": {"a": 1}}, 60, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+GOLDEN = Path(__file__).parent / "golden"
+REFUSED = json.loads((GOLDEN / "refused.json").read_text())
 
 
 def doc(value: object) -> bytes:
@@ -33,24 +29,13 @@ def refusal(document: bytes) -> str:
     return str(raised.value)
 
 
-def test_a_snapshot_object() -> None:
-    assert parse_usage(doc(SNAPSHOT)) == READ
-
-
-def test_a_snapshot_in_an_envelope() -> None:
-    assert parse_usage(doc({"snapshot": SNAPSHOT})) == READ
-
-
-def test_a_list_of_statistics_sums_both_directions_and_knows_no_uptime() -> None:
-    document = stats(
-        {"name": "user>>>a>>>traffic>>>uplink", "value": 5},
-        {"name": "user>>>a>>>traffic>>>downlink", "value": "70"},
-        {"name": "user>>>b>>>traffic>>>uplink"},  # protobuf's JSON leaves a zero out
-        {"name": "inbound>>>x>>>traffic>>>uplink", "value": 999},
-        {"name": "user>>>a>>>online", "value": 1},
-        {"name": "user>>>a>>>traffic>>>sideways", "value": 1},
-    )
-    assert parse_usage(document) == RawUsage({"a": 75, "b": 0})
+@pytest.mark.parametrize("shape", ["snapshot", "envelope", "statistics"])
+def test_each_accepted_shape_is_read_as_recorded(shape: str) -> None:
+    """Statistics sum both directions, know no uptime, and leave a zero out, as protobuf's JSON does."""
+    golden = json.loads((GOLDEN / f"accepted-{shape}.json").read_text())
+    at = golden["read"].pop("at")
+    expected = RawUsage(**golden["read"], at=datetime.fromisoformat(at) if at else None)
+    assert parse_usage(doc(golden["document"])) == expected
 
 
 @pytest.mark.parametrize("key", ["user_bytes", "line_user_bytes", "core_uptime_sec", "at"])
@@ -80,57 +65,21 @@ def test_what_the_go_agent_sent_can_be_read_as_a_source(name: str) -> None:
     assert raw.line_user_bytes == snapshot.get("line_user_bytes", {})
 
 
+@pytest.mark.parametrize("golden", REFUSED, ids=[golden["document"][:40] for golden in REFUSED])
+def test_every_refusal_has_its_recorded_text(golden: dict[str, str]) -> None:
+    assert refusal(golden["document"].encode()) == golden["error"]
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (b"", "the usage document is empty"),
-        (b" \n", "the usage document is empty"),
-        (b"{", "the usage document is not valid JSON: "),
-        (b'{"user_bytes": {"a": 1}}x', "the usage document is not valid JSON: "),
-        (b'{"user_bytes": {"a": NaN}}', "the usage document is not valid JSON: NaN is not JSON"),
-        (b'{"x": -Infinity, "user_bytes": {}}', "the usage document is not valid JSON: -Infinity is not JSON"),
         (b'{"user_bytes": {"a": ' + b"9" * 5000 + b"}}", "the usage document is not valid JSON: "),
         (b"[" * 500_000, "the usage document is nested too deeply"),
-        (b"[]", "the usage document is not an object"),
-        (b"null", "the usage document is not an object"),
-        (b"{}", "the usage document has none of user_bytes, snapshot and stat"),
-        (b'{"users": {"a": 1}}', "the usage document has none of user_bytes, snapshot and stat"),
-        (b'{"user_bytes": {}, "user_bytes": {}}', "the usage document has the key 'user_bytes' twice"),
-        (b'{"snapshot": null}', "snapshot is not an object"),
-        (b'{"snapshot": {"at": null, "at": null}}', "snapshot has the key 'at' twice"),
-        (b'{"user_bytes": []}', "user_bytes is not an object"),
-        (b'{"user_bytes": {"a": 1, "b": 2, "a": 1}}', "user_bytes has the key 'a' twice"),
-        (b'{"user_bytes": {"a": 1.0}}', "user_bytes['a'] is not a whole number"),
-        (b'{"user_bytes": {"a": 1e3}}', "user_bytes['a'] is not a whole number"),
-        (b'{"user_bytes": {"a": "1"}}', "user_bytes['a'] is not a whole number"),
-        (b'{"user_bytes": {"a": true}}', "user_bytes['a'] is not a whole number"),
-        (b'{"user_bytes": {"a": null}}', "user_bytes['a'] is not a whole number"),
-        (b'{"user_bytes": {"a": -1}}', "user_bytes['a'] is negative"),
-        (b'{"user_bytes": {"a": 9223372036854775808}}', "user_bytes['a'] is above 2^63-1"),
-        (b'{"line_user_bytes": 1}', "line_user_bytes is not an object"),
-        (b'{"line_user_bytes": {"l": 1}}', "line_user_bytes['l'] is not an object"),
-        (b'{"line_user_bytes": {"l": {"a": -1}}}', "line_user_bytes['l']['a'] is negative"),
-        (b'{"core_uptime_sec": -1}', "core_uptime_sec is negative"),
-        (b'{"core_uptime_sec": 1.5}', "core_uptime_sec is not a whole number"),
-        (b'{"core_uptime_sec": false}', "core_uptime_sec is not a whole number"),
-        (b'{"core_uptime_sec": ""}', "core_uptime_sec is not a whole number"),
-        (b'{"at": 5}', "at is not a time with an offset: 5"),
-        (b'{"at": "2026-01-02T03:04:05"}', "at is not a time with an offset: '2026-01-02T03:04:05'"),
-        (b'{"at": "9999-12-31T23:59:59-01:00"}', "at is not a time with an offset: '9999-12-31T23:59:59-01:00'"),
-        (b'{"at": null, "collector_status": "error", "collector_error": "x"}', "the source reports an error: 'x'"),
-        (b'{"stat": {}}', "stat is not a list"),
-        (b'{"stat": [1]}', "stat[0] is not an object"),
-        (b'{"stat": [{"value": 1}]}', "stat[0].name is not a string"),
-        (b'{"stat": [{"name": "x", "name": "y"}]}', "stat[0] has the key 'name' twice"),
-        (b'{"stat": [{"name": "x"}, {"name": "y", "value": -1}]}', "stat[1].value is negative"),
-        (b'{"stat": [{"name": "x", "value": "-1"}]}', "stat[0].value is negative"),
-        (b'{"stat": [{"name": "x", "value": "1.0"}]}', "stat[0].value is not a whole number"),
-        (b'{"stat": [{"name": "x", "value": " 1"}]}', "stat[0].value is not a whole number"),
-        (b'{"stat": [{"name": "x", "value": "9223372036854775808"}]}', "stat[0].value is above 2^63-1"),
-        (b'{"stat": [{"name": "x"}, {"name": "x"}]}', "stat[1]: the statistic 'x' is listed twice"),
+        (b'{"user_bytes": {"a": 1}}'.ljust(10 * 2**20), "the usage document is longer than 1048576 bytes"),
     ],
-)  # fmt: skip
-def test_every_refusal_names_its_place(document: bytes, message: str) -> None:
+    ids=["digits", "depth", "10 MiB"],
+)
+def test_what_is_large_is_refused(document: bytes, message: str) -> None:
     assert refusal(document).startswith(message)
 
 
