@@ -9,6 +9,7 @@ class Features:
     def __init__(self) -> None:
         self._announced: frozenset[str] = frozenset()
         self._withdrawn: frozenset[str] = frozenset()
+        self._is_heard = False
         self._on_change: Callable[[], None] = lambda: None
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -18,6 +19,7 @@ class Features:
     def announced(self, names: Iterable[str]) -> None:
         """Take over an announcement; one that stops being announced may be tried anew when it comes back."""
         names = frozenset(names)
+        self._is_heard = True
         if names != self._announced:
             self._announced = names
             self._withdrawn &= names
@@ -27,6 +29,11 @@ class Features:
         """Stop using an extension that is announced but does not work."""
         self._withdrawn |= {name}
         self._on_change()
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the control plane has said in this life of the agent what it speaks."""
+        return self._is_heard
 
     def has(self, name: str) -> bool:
         """Whether the extension may be used."""

@@ -97,6 +97,8 @@ class UsageService:
             return delay_s
         if all(health.problem for health in self._readings.health.values()):
             return await self._tell_health()
+        if self._books.standing.account.is_used and not self._features.is_heard:
+            return 0.0  # not yet: a change to the base wire would give up what an earlier life was telling
         wants_ledger = self._features.has(USAGE_LEDGER)
         if wants_ledger != self._books.standing.account.is_used:
             await self._change_way(to_ledger=wants_ledger)

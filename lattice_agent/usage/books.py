@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.main import IncEx
 
 from lattice_agent.errors import UsageSourceError
-from lattice_agent.usage.billing import Billing
+from lattice_agent.usage.billing import Billing, unanswered
 from lattice_agent.usage.ledger import Moment, SourceBook, summed, take_reading
 from lattice_agent.usage.ledger_account import LedgerAccount
 from lattice_agent.usage.normalise import Counters
@@ -86,6 +86,8 @@ class UsageBooks:
             await self._save(self._standing, dict.fromkeys(documents))
             return
         self._books = books
+        # What an earlier life left on its way may have arrived: it can have died before it knew.
+        self._standing = replace(self._standing, billing=unanswered(self._standing.billing))
         self._seq = self._standing.seq_limit
 
     async def take(self, source: str, counters: Counters, asked: Moment, answered: Moment) -> None:

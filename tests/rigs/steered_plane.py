@@ -78,6 +78,20 @@ class Plane:
         fresh = (event for event in events if event["decision"] == "allow" and "again" not in event["reason"])
         return Counter(event["target"] for event in fresh)
 
+    def add_users(self, *user_ids: str) -> None:
+        """Users of the proxy, on every node, without a limit."""
+        for user_id in user_ids:
+            self._post("/api/v1/users", id=user_id)
+
+    def count_usage_of(self, node: Node) -> None:
+        """Makes the profile without which no usage of a node is taken."""
+        self._api.put(f"/api/v1/nodes/{node.id}/profile", json={}).raise_for_status()
+
+    def usage(self) -> dict[str, Any]:
+        """What everybody has used, and how the collectors of the nodes fare."""
+        found: dict[str, Any] = self._get("/api/v1/usage")
+        return found
+
     def stop_fleet(self, stop: bool) -> None:
         """The kill switch."""
         self._post("/api/v1/kill-switch", enabled=stop)

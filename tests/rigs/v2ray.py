@@ -14,15 +14,14 @@ import json
 import re
 import socket
 import subprocess
-import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+from tests.rigs.payload_server import PayloadServer, payload_server
 from tests.rigs.real_processes import reserved_port, wait_until
 
 LIMIT_S: Final = 20.0
@@ -53,7 +52,7 @@ class V2rayCore:
     place: Path
     users: tuple[str, ...]
     api_port: int
-    payload_port: int
+    payload: PayloadServer
     _listens_at: tuple[int, ...]
     _proxies: dict[str, int]
     _process: "subprocess.Popen[bytes] | None" = field(default=None)
@@ -88,7 +87,7 @@ class V2rayCore:
         """Downloads ``size`` bytes as that user; ``CutOffError`` if it does not get them all."""
         connection = http.client.HTTPConnection("127.0.0.1", self._proxies[user], timeout=LIMIT_S)
         try:
-            connection.request("GET", f"http://127.0.0.1:{self.payload_port}/{size}", headers={"Connection": "close"})
+            connection.request("GET", f"{self.payload.url}/{size}", headers={"Connection": "close"})
             answer = connection.getresponse()
             got = 0
             while part := answer.read(_CHUNK):
@@ -107,6 +106,13 @@ class V2rayCore:
     def reset_by_another(self) -> dict[str, int]:
         """What a second reader does that resets: the counters as they were, which are 0 now."""
         return self._query("true")
+
+    def settled_truth(self) -> dict[str, int]:
+        """``truth`` once it stands still: what was sent before the traffic stopped may still be on its way."""
+        seen = self.truth()
+        while seen != (again := self.truth()):
+            seen = again
+        return seen
 
     def _query(self, reset: str) -> dict[str, int]:
         words = ["v2ctl", "api", f"--server={self.address}", "StatsService.QueryStats"]
@@ -128,7 +134,7 @@ def v2ray_core(place: Path, users: Sequence[str], kind: Kind = Kind()) -> Iterat
         by_user = dict(zip(users, proxies, strict=True))
         _write(place / "server.json", _server(kind, api, server, users))
         _write(place / "client.json", _client(server, by_user))
-        core = V2rayCore(place, tuple(users), api, stack.enter_context(_payload()), (api, server), by_user)
+        core = V2rayCore(place, tuple(users), api, stack.enter_context(payload_server()), (api, server), by_user)
         client = _run_core(place, "client", proxies)
         stack.callback(client.wait, LIMIT_S)
         stack.callback(client.kill)
@@ -209,38 +215,3 @@ def _rule(inbound: str, outbound: str) -> dict[str, Any]:
 
 def _id(user: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, user))
-
-
-# --- what the users download -----------------------------------------------------------------------------------------
-
-
-class _Payload(BaseHTTPRequestHandler):
-    """GET /N answers with N bytes."""
-
-    def do_GET(self) -> None:
-        size = int(self.path.lstrip("/"))
-        try:
-            self.send_response(200)
-            self.send_header("Content-Length", str(size))
-            self.end_headers()
-            while size > 0:
-                size -= self.wfile.write(bytes(min(size, _CHUNK)))
-        except ConnectionError:
-            pass  # the core was killed on the way
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@contextmanager
-def _payload() -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Payload)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join(LIMIT_S)
-        server.server_close()

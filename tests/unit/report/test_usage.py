@@ -12,7 +12,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.unit.report.usage_world import BASE, Agent, CoreSource, Faults, Plane
+from lattice_agent.link.answer import Answer
+from tests.unit.report.usage_world import BASE, Agent, CoreSource, Faults, Killed, Plane
 from tests.unit.usage.world import Core, Server
 
 USERS = ("ann", "bob")
@@ -100,6 +101,27 @@ async def test_weak_point_10_a_report_of_unknown_fate_is_repeated_byte_for_byte(
     assert len(during) == 1
     assert world.billed()["ann"] == pytest.approx(world.truth()["ann"], abs=120)
     assert world.billed()["ann"] <= world.truth()["ann"]
+
+
+class DeadlyPlane(Plane):
+    """The agent dies as soon as the server has taken the first values report, which is then refused for a while."""
+
+    died = False
+
+    async def post(self, path: str, body: bytes, *, urgent: bool = False) -> Answer:
+        answer = await super().post(path, body, urgent=urgent)
+        if self.server.billed["ann"] and not self.died:
+            self.died = self.server.refuses = True
+            raise Killed
+        return answer
+
+
+async def test_a_refused_report_of_an_earlier_life_counts_as_billed(autojump_clock: MockClock, world: World) -> None:
+    world.plane = world.agent.plane = DeadlyPlane(world.server, world.faults)
+    accept = (90.0, lambda: setattr(world.server, "refuses", False))
+    await world.run(200, (5, lambda: world.cores[0].move("ann", 100)), accept)
+    assert world.agent.lives == 2
+    assert world.billed()["ann"] == 100
 
 
 async def test_without_a_profile_nothing_is_owed(autojump_clock: MockClock, world: World) -> None:

@@ -102,7 +102,8 @@ class Plane:
             return _told(200, {"users_ignored": 0})
         status, ignored = self.server.take(snapshot["user_bytes"] or {})
         if status != 200:
-            return _told(400, {"error": {"code": "bad_request", "message": "proxy node profile node-1 not found"}})
+            message = "invalid" if self.server.has_profile else "proxy node profile node-1 not found"
+            return _told(400, {"error": {"code": "bad_request", "message": message}})
         return _told(200, {"users_ignored": ignored})
 
 
