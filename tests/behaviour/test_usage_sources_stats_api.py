@@ -51,7 +51,7 @@ def core(tmp_path: Path) -> Iterator[V2rayCore]:
 @pytest.mark.needs_v2ray
 async def test_the_counters_are_what_another_reader_sees_to_the_byte(core: V2rayCore) -> None:
     source = XrayApiSource(core.address)
-    assert await source.read() == RawUsage({}, core_uptime_s=1)
+    assert await source.read() == RawUsage({}, core_uptime_s=1, is_live=True)
     sizes = {"alice": 1_000_000, "bob.1": 1, "carol@t": 77_777}
     for user, size in sizes.items():
         await trio.to_thread.run_sync(core.traffic, user, size)
@@ -96,7 +96,7 @@ async def test_a_killed_core_is_an_error_and_the_next_run_is_read_again(core: V2
     core.kill()
     assert (await refusal(source))[0] == "proxy statistics API 127.0.0.1:PORT: nothing listens there"
     core.start()
-    assert await source.read() == RawUsage({}, core_uptime_s=1)
+    assert await source.read() == RawUsage({}, core_uptime_s=1, is_live=True)
 
 
 @pytest.mark.needs_v2ray
@@ -155,17 +155,17 @@ def answering(stats: dict[str, int], *, service: str = XRAY, uptime_s: int | Non
 
 async def test_up_and_down_are_added_and_the_uptime_comes_along() -> None:
     async with listening_core(answering({UP: 3, DOWN: 4, "inbound>>>x>>>traffic>>>uplink": 9})) as core:
-        assert await XrayApiSource(core.address).read() == RawUsage({"a": 7}, core_uptime_s=7)
+        assert await XrayApiSource(core.address).read() == RawUsage({"a": 7}, core_uptime_s=7, is_live=True)
 
 
 async def test_a_core_without_uptime_has_none() -> None:
     async with listening_core(answering({UP: 3}, uptime_s=None)) as core:
-        assert await XrayApiSource(core.address).read() == RawUsage({"a": 3}, core_uptime_s=0)
+        assert await XrayApiSource(core.address).read() == RawUsage({"a": 3}, core_uptime_s=0, is_live=True)
 
 
 async def test_a_core_that_counts_nothing_but_users_is_idle() -> None:
     async with listening_core(answering({})) as core:
-        assert await XrayApiSource(core.address).read() == RawUsage({}, core_uptime_s=7)
+        assert await XrayApiSource(core.address).read() == RawUsage({}, core_uptime_s=7, is_live=True)
 
 
 @pytest.mark.parametrize(("source", "other"), [(XrayApiSource, V2RAY), (SingboxStatsSource, XRAY)])
@@ -327,7 +327,7 @@ def test_an_address_elsewhere_is_refused_at_once(source: type[StatsApiSource], f
 def test_without_such_a_source_no_grpc_code_is_loaded() -> None:
     program = (
         "import sys, ssl, pathlib, httpx\n"
-        "import lattice_agent.app, lattice_agent.report.usage, lattice_agent.usage.collector\n"
+        "import lattice_agent.app, lattice_agent.report.usage, lattice_agent.usage.books\n"
         "from lattice_agent.usage.file import FileSource\n"
         "from lattice_agent.usage.url import LoopbackUrlSource\n"
         "from lattice_agent.link.client import ControlPlane\n"
