@@ -6,8 +6,8 @@ A round is what an agent does between two reports when every user has moved: the
 entered into the ledger in a real state.db (synced), the report decided, written down (synced), built, handed to a
 control plane that takes it at once, and its answer entered (synced). CPU is that of the process with all its threads.
 Beside it, in the same run, is what Python's own json needs to read the same file and to write the same report: the
-least that any agent in Python has to do. Memory is the process's own (anonymous) after a tenth of the reports and at the
-end: a share of common pages would change with what else runs.
+least that any agent in Python has to do. Memory is the process's own (anonymous) after a tenth of the reports and at
+the end: a share of common pages would change with what else runs.
 """
 
 import argparse
