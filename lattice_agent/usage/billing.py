@@ -114,7 +114,9 @@ def _as_many_as_fit(users: Iterable[str], groups: Mapping[str, list[str]]) -> li
     kept: list[str] = []
     entries, room = IDS_LIMIT, ROOM_BYTES
     for user in users:
-        group = groups[user] if _fits(groups[user]) else [key for key in groups[user] if not line_of(key)]
+        whole = groups[user]
+        fits_alone = len(whole) <= IDS_LIMIT and _fits(whole)
+        group = whole if fits_alone else [key for key in whole if not line_of(key)]
         size = sum(map(_size, group))
         if len(group) > entries or size > room:
             break

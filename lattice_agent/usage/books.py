@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from lattice_agent.usage.billing import Billing
+from lattice_agent.usage.billing import Billing, unanswered
 from lattice_agent.usage.ledger import Moment, SourceBook, summed, take_reading
 from lattice_agent.usage.ledger_account import LedgerAccount
 from lattice_agent.usage.normalise import Counters
@@ -72,7 +72,7 @@ class UsageBooks:
         documents = await self._store.load()
         try:
             books = {name: _BOOK.validate_json(documents[_SOURCE + name]) for name in _source_names(documents)}
-            self._standing = _STANDINGS.validate_json(documents[_STANDING])
+            standing = _STANDINGS.validate_json(documents[_STANDING])
         except (KeyError, ValidationError) as error:
             if documents:
                 log.error("the usage ledger in state.db cannot be read, a new one is begun: %s", _reason(error))
@@ -80,15 +80,21 @@ class UsageBooks:
             await self._save(self._standing, dict.fromkeys(documents))
             return
         self._books = books
+        # The earlier life may have ended right after the first byte was sent.
+        self._standing = replace(standing, billing=unanswered(standing.billing))
         self._seq = self._standing.seq_limit
 
-    async def take(self, source: str, counters: Counters, now: Moment) -> None:
-        """Enters a reading. ``UsageSourceError`` when it cannot be true; nothing is entered then.
+    def forget_fate(self) -> None:
+        """An answer could not be entered: from now on it is not known whether the report on its way arrived."""
+        self._standing = replace(self._standing, billing=unanswered(self._standing.billing))
+
+    async def take(self, source: str, counters: Counters, now: Moment, ended: Moment | None = None) -> None:
+        """Enters a reading that began ``now``. ``UsageSourceError`` when it cannot be true; nothing is entered then.
 
         A reading that moves nothing is not written: the one on disk proves a later restart as well.
         """
         before = self._books.get(source)
-        book = take_reading(before, counters, now)
+        book = take_reading(before, counters, now, ended)
         if before is None or _has_moved(before, book):
             await self._store.put({f"{_SOURCE}{source}": _BOOK.dump_json(book)})
         self._books[source] = book

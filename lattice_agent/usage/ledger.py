@@ -45,7 +45,8 @@ class Moment:
 class SourceBook:
     """Of each key the value last read and the total since the book was begun, in bytes.
 
-    A key is a user id, or a line and a user (``line_key``). ``uptime_s`` is 0 while the core has not said it.
+    A key is a user id, or a line and a user (``line_key``). ``uptime_s`` is what the last reading said, 0 for nothing:
+    an older one would prove the same restart again. ``taken`` is when that reading had ended.
     """
 
     raw: Mapping[str, int] = field(default_factory=dict)
@@ -77,11 +78,18 @@ def keyed(counters: Counters) -> dict[str, int]:
     return found
 
 
-def take_reading(book: SourceBook | None, counters: Counters, now: Moment) -> SourceBook:
-    """The book after a reading. ``UsageSourceError`` when it cannot be true; the book then stays as it was."""
+def take_reading(book: SourceBook | None, counters: Counters, now: Moment, ended: Moment | None = None) -> SourceBook:
+    """The book after a reading that began ``now``. ``UsageSourceError`` when it cannot be true; the book then stays as
+    it was.
+
+    What a reading shows is of some moment between its begin and its ``ended``. A core that restarts meanwhile is seen
+    in it already; were the next one compared with the begin, it would be seen to have restarted again.
+    """
     seen = keyed(counters)
+    taken = ended or now
     if book is None:
-        return SourceBook(seen, dict.fromkeys(seen, 0), counters.core_uptime_s, now)
+        _check(seen, {})
+        return SourceBook(seen, dict.fromkeys(seen, 0), counters.core_uptime_s, taken)
     if is_restarted(book, counters.core_uptime_s, now):
         steps, raw = seen, seen
     else:
@@ -89,7 +97,7 @@ def take_reading(book: SourceBook | None, counters: Counters, now: Moment) -> So
         raw = {**book.raw, **seen}
     totals = {**book.totals, **{key: book.totals.get(key, 0) + step for key, step in steps.items()}}
     _check(totals, steps)
-    return SourceBook(raw, totals, counters.core_uptime_s or book.uptime_s, now)
+    return SourceBook(raw, totals, counters.core_uptime_s, taken)
 
 
 def _step(before: int, now: int) -> int:

@@ -24,6 +24,7 @@ class Core:
     unread: Counter[str] = field(default_factory=Counter)
     """Moved since the last reading that showed it."""
     hidden: frozenset[str] = frozenset()
+    tells_uptime: bool = True
 
     def move(self, user: str, count: int) -> None:
         for counter in (self.counters, self.truth, self.unread):
@@ -40,7 +41,7 @@ class Core:
     def reading(self, now_s: float) -> Counters:
         shown = {user: count for user, count in self.counters.items() if user not in self.hidden}
         self.unread = Counter({user: count for user, count in self.unread.items() if user in self.hidden})
-        return Counters(shown, core_uptime_s=int(now_s - self.started_s))
+        return Counters(shown, core_uptime_s=max(1, int(now_s - self.started_s)) if self.tells_uptime else 0)
 
 
 @dataclass
