@@ -164,7 +164,7 @@ DAMAGE = {
     "a book is no JSON": ("UPDATE usage_document SET document = x'00' WHERE name = 'source:one'", "Invalid JSON"),
     "a book is a list": (
         "UPDATE usage_document SET document = CAST('[]' AS BLOB) WHERE name = 'source:one'",
-        "valid",
+        "an object",
     ),
     "the standing is cut": ("UPDATE usage_document SET document = CAST('{' AS BLOB) WHERE name = 'standing'", "EOF"),
     "the standing is gone": ("DELETE FROM usage_document WHERE name = 'standing'", "document 'standing' is missing"),
