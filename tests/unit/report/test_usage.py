@@ -5,6 +5,7 @@ import logging
 import random
 import sqlite3
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.unit.report.usage_world import BASE, Agent, CoreSource, Faults, Plane
+from lattice_agent.wire.ext import USAGE_LEDGER
+from tests.unit.report.usage_world import BASE, LEDGER, NOW, Agent, CoreSource, Faults, Plane
+from tests.unit.usage.ledger_world import StubServer
 from tests.unit.usage.world import Core, Server
 
 USERS = ("ann", "bob")
@@ -21,10 +24,10 @@ USERS = ("ann", "bob")
 class World:
     """One agent, one or two cores, one server."""
 
-    def __init__(self, place: Path, seed: int = 1, cores: int = 1) -> None:
+    def __init__(self, place: Path, seed: int = 1, cores: int = 1, server: Server | StubServer | None = None) -> None:
         self.faults = Faults(random.Random(seed))
         self.cores = [Core() for _ in range(cores)]
-        self.server = Server(set(USERS))
+        self.server = server or Server(set(USERS))
         self.plane = Plane(self.server, self.faults)
         sources = [CoreSource(core, f"core-{number}") for number, core in enumerate(self.cores)]
         self.agent = Agent(place, self.plane, sources, self.faults)
@@ -42,6 +45,12 @@ class World:
                 for at, event in events:
                     nursery.start_soon(act, at, event)
                 await self.agent.live_for_ever()
+
+    def announce(self, *features: str) -> None:
+        self.agent.features.announced(features)
+
+    def totals_sent(self) -> list[dict[str, Any]]:
+        return [request["ledger"] for _, path, request in self.plane.seen if path == LEDGER and "ledger" in request]
 
     def sent(self) -> list[dict[str, Any]]:
         return [request["snapshot"] for _, path, request in self.plane.seen if path == BASE]
@@ -183,13 +192,52 @@ async def test_a_damaged_document_begins_a_new_ledger(
     assert "a new one is begun" in caplog.text
 
 
+async def test_with_the_extension_totals_are_told_and_only_of_who_has_moved(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    world = World(tmp_path, server=StubServer(set(USERS)))
+    world.announce(USAGE_LEDGER)
+    await world.run(45, (5, lambda: world.cores[0].move("ann", 100)), (25, lambda: world.cores[0].move("bob", 20)))
+    sent = world.totals_sent()
+    assert [one["totals"] for one in sent] == [{"ann": 100}, {"bob": 20}]
+    assert [one["seq"] for one in sent] == [1, 2]
+    assert len({one["id"] for one in sent}) == 1
+    assert world.sent() == []
+    assert world.billed() == {"ann": 100, "bob": 20}
+
+
+async def test_an_extension_that_is_announced_and_missing_costs_nothing(
+    autojump_clock: MockClock, world: World
+) -> None:
+    world.announce(USAGE_LEDGER)
+    await world.run(60, (5, lambda: world.cores[0].move("ann", 100)))
+    assert [path for _, path, _ in world.plane.seen].count(LEDGER) == 1
+    assert world.billed()["ann"] == 100
+
+
+async def test_without_a_profile_nothing_is_owed_to_a_ledger_either(autojump_clock: MockClock, tmp_path: Path) -> None:
+    world = World(tmp_path, server=StubServer(set(USERS), has_profile=False))
+    world.announce(USAGE_LEDGER)
+    move = [(float(at), lambda: world.cores[0].move("ann", 10)) for at in range(1, 300)]
+    await world.run(300, *move, (200.5, lambda: setattr(world.server, "has_profile", True)))
+    assert 950 <= world.billed()["ann"] <= 1000 + 10 * 61  # what came after, and one report interval (with back-off)
+    assert world.sent() == []
+
+
+WIRES = {"base": ((), ()), "ledger": ((USAGE_LEDGER,), (USAGE_LEDGER,)), "coming and going": ((), (USAGE_LEDGER,))}
+
+
+@pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("seed", range(150))
 async def test_every_byte_is_billed_once_whatever_dies_and_gets_lost(
-    autojump_clock: MockClock, tmp_path: Path, seed: int
+    autojump_clock: MockClock, tmp_path: Path, seed: int, wire: str
 ) -> None:
-    """Requests and answers get lost, the agent dies before and after writes, cores restart after they were read."""
-    world = World(tmp_path, seed, cores=2)
+    """Requests and answers get lost, the agent dies before and after writes, cores restart after they were read, ledger
+    reports come late and again, the wall clock jumps, and the extension is announced or not."""
+    world = World(tmp_path, seed, cores=2, server=Server(set(USERS)) if wire == "base" else StubServer(set(USERS)))
     rng = random.Random(seed)
+    world.agent.wall_now = lambda: NOW + timedelta(hours=rng.randint(-1000, 1000))
+    world.announce(*WIRES[wire][-1])
 
     async def lead() -> None:
         await until(lambda: world.agent.books is not None and len(world.agent.books.sources) == 2)
@@ -203,8 +251,12 @@ async def test_every_byte_is_billed_once_whatever_dies_and_gets_lost(
             await trio.sleep_until(core.started_s + 4.0)
             await until(world.is_all_on_disk)
             core.restart(trio.current_time())
+            world.announce(*rng.choice(WIRES[wire]))
             await trio.sleep(rng.uniform(0, 60))
         world.faults.on = False
+        world.announce(*WIRES[wire][-1])
+        for user in USERS:
+            world.cores[0].move(user, 1)  # what may have been told over the other wire is told again with the next byte
         await until(lambda: world.billed() == world.truth())
 
     with trio.fail_after(20_000):

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +25,8 @@ from lattice_agent.usage.books import UsageBooks
 from lattice_agent.usage.ledger import Moment
 from lattice_agent.usage.reading import RawUsage
 from lattice_agent.usage.source import UsageSource
+from lattice_agent.wire.usage import LedgerReport
+from tests.unit.usage.ledger_world import StubServer
 from tests.unit.usage.world import Core, Server
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -70,10 +72,12 @@ class CoreSource(UsageSource):
 
 @dataclass
 class Plane:
-    """The way to the server, and the server's rule of the base wire."""
+    """The way to the server, and the server's rules: of the base wire, and of ledgers if it is a ``StubServer``."""
 
-    server: Server
+    server: Server | StubServer
     faults: Faults
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    """Ledger reports that something in the network keeps, and delivers once more at any time."""
     seen: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
     status: int | None = None
     """Answered instead of what the server says; nothing reaches it."""
@@ -84,6 +88,7 @@ class Plane:
         await trio.sleep(0.02)
         if self.status is not None:
             return Answer(self.status, {}, b"{}")
+        self._deliver_late()
         if self.faults.happen(0.15):
             raise UnreachableError("lost", reason=Reason.LOST)
         answer = self.serve(path, request)
@@ -94,16 +99,32 @@ class Plane:
             return Answer(502, {}, b"bad gateway")
         return answer
 
-    def serve(self, path: str, request: Mapping[str, Any]) -> Answer:
+    def _deliver_late(self) -> None:
+        if self.kept and self.faults.happen(0.2):
+            self.serve(LEDGER, self.faults.rng.choice(self.kept[-8:]))
+
+    def serve(self, path: str, request: dict[str, Any]) -> Answer:
+        if path == LEDGER and isinstance(self.server, StubServer):
+            return self._serve_ledger(self.server, request)
         if path != BASE:
             return Answer(404, {}, b"404 page not found")
         snapshot = request["snapshot"]
         if snapshot.get("collector_status") == "error":
             return _told(200, {"users_ignored": 0})
-        status, ignored = self.server.take(snapshot["user_bytes"] or {})
-        if status != 200:
-            return _told(400, {"error": {"code": "bad_request", "message": "proxy node profile node-1 not found"}})
-        return _told(200, {"users_ignored": ignored})
+        return _answer(*self.server.take(snapshot["user_bytes"] or {}))
+
+    def _serve_ledger(self, server: StubServer, request: dict[str, Any]) -> Answer:
+        report = LedgerReport.model_validate(request)
+        if report.ledger is None:
+            return _answer(200, 0)
+        self.kept.append(request)
+        return _answer(server.take_ledger(report.ledger), 0)
+
+
+def _answer(status: int, ignored: int) -> Answer:
+    if status != 200:
+        return _told(400, {"error": {"code": "bad_request", "message": "proxy node profile node-1 not found"}})
+    return _told(200, {"users_ignored": ignored})
 
 
 def _told(status: int, document: dict[str, Any]) -> Answer:
@@ -134,6 +155,7 @@ class Agent:
     features: Features = field(default_factory=Features)
     names: Mapping[str, str] = field(default_factory=dict)
     boot_id: str = "boot-1"
+    wall_now: Callable[[], datetime] = lambda: NOW
     lives: int = 0
     books: UsageBooks | None = None
 
@@ -157,7 +179,7 @@ class Agent:
             interval_s=2.0,
             names=self.names,
             moment=lambda: Moment(self.boot_id, trio.current_time()),
-            wall_now=lambda: NOW,
+            wall_now=self.wall_now,
             rng=self.faults.rng,
         )
         return UsageService(
@@ -167,7 +189,7 @@ class Agent:
             readings,
             node_id="node-1",
             interval_s=10.0,
-            wall_now=lambda: NOW,
+            wall_now=self.wall_now,
             rng=self.faults.rng,
         )
 
