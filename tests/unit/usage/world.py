@@ -66,6 +66,12 @@ class Server:
         self.snapshot = eligible
         return 200, len(values) - len(eligible)
 
+    def backup(self) -> tuple[dict[str, int] | None, Counter[str]]:
+        return self.snapshot, self.billed.copy()
+
+    def restore(self, backup: tuple[dict[str, int] | None, Counter[str]]) -> None:
+        self.snapshot, self.billed = backup[0], backup[1].copy()
+
 
 @dataclass
 class Node:
