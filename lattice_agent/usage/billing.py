@@ -88,7 +88,8 @@ def next_part(billing: Billing, totals: Mapping[str, int]) -> Part | None:
     users = sorted(groups)
     later = [user for user in users if user > billing.resume_after]
     keys = _as_many_as_fit((*later, *users[: len(users) - len(later)]), groups)
-    return Part({key: totals[key] for key in keys}, is_all=False)
+    # Nothing is left that any report can tell: lines of a user without a sum, too many for one.
+    return Part({key: totals[key] for key in keys}, is_all=not keys)
 
 
 def _by_user(keys: Iterable[str]) -> dict[str, list[str]]:
