@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from lattice_agent.wire.ext import USAGE_LEDGER
-from tests.unit.report.usage_world import BASE, LEDGER, NOW, Agent, CoreSource, Faults, Plane
+from tests.unit.report.usage_world import BASE, LEDGER, NOW, Agent, CoreSource, Faults, Killed, Plane
 from tests.unit.usage.ledger_world import StubServer
 from tests.unit.usage.world import Core, Server
 
@@ -165,6 +165,36 @@ async def test_an_id_that_the_server_would_refuse_is_named_once_and_a_name_helps
     )
     assert world.billed() == {"ann": 0, "bob": 9}
     assert caplog.text.count("ann@example") == 1
+
+
+def dies() -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("wire", ["base", "ledger"])
+@pytest.mark.parametrize("misfortune", ["death", "full disk"])
+async def test_a_refusal_of_what_was_taken_unnoticed_does_not_bill_it_again(
+    autojump_clock: MockClock, tmp_path: Path, misfortune: str, wire: str
+) -> None:
+    world = World(tmp_path, server=StubServer(set(USERS)))
+    world.announce(*([USAGE_LEDGER] if wire == "ledger" else []))
+
+    def taken_unnoticed() -> None:
+        world.plane.status = 400
+        if misfortune == "death":
+            dies()
+        world.faults.disk_is_full = True
+
+    await world.run(
+        600,
+        (5, lambda: world.cores[0].move("ann", 100)),
+        (30, lambda: world.cores[0].move("ann", 7)),
+        (30, lambda: setattr(world.plane, "after_billing", taken_unnoticed)),
+        (60, lambda: setattr(world.faults, "disk_is_full", False)),
+        (300, lambda: setattr(world.plane, "status", None)),
+        (400, lambda: world.cores[0].move("ann", 1)),
+    )
+    assert world.billed()["ann"] == 108
 
 
 def lose_state(place: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from lattice_agent.errors import StateError
 from lattice_agent.link.answer import Answer
 from lattice_agent.link.errors import Reason, UnreachableError
 from lattice_agent.link.features import Features
@@ -43,6 +44,7 @@ class Faults:
 
     rng: random.Random
     on: bool = False
+    disk_is_full: bool = False
 
     def happen(self, share: float) -> bool:
         return self.on and self.rng.random() < share
@@ -79,6 +81,8 @@ class Plane:
     kept: list[dict[str, Any]] = field(default_factory=list)
     """Ledger reports that something in the network keeps, and delivers once more at any time."""
     seen: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    after_billing: Callable[[], None] | None = None
+    """Happens once, when the server has billed a report and nobody knows yet."""
     status: int | None = None
     """Answered instead of what the server says; nothing reaches it."""
 
@@ -91,7 +95,11 @@ class Plane:
         self._deliver_late()
         if self.faults.happen(0.15):
             raise UnreachableError("lost", reason=Reason.LOST)
+        billed = self.server.billed.total()
         answer = self.serve(path, request)
+        if self.after_billing is not None and self.server.billed.total() > billed:
+            happens, self.after_billing = self.after_billing, None
+            happens()
         await trio.sleep(0.02)
         if self.faults.happen(0.15):
             raise UnreachableError("no answer", reason=Reason.TIMEOUT)
@@ -137,6 +145,8 @@ class DyingDocuments(UsageDocuments):
     faults: Faults
 
     async def put(self, documents: Mapping[str, bytes | None]) -> None:
+        if self.faults.disk_is_full:
+            raise StateError("disk full")
         if self.faults.happen(0.02):
             raise Killed
         await super().put(documents)

@@ -269,6 +269,18 @@ class ComesAndGoes(AlwaysCounted):
                 self._snapshot(fate)
         self.server.refuses = False
 
+    @rule(user=users, other=users, source=sources, count=bytes_moved)
+    def the_wire_changes_while_it_is_not_known_what_arrived(
+        self, user: str, other: str, source: str, count: int
+    ) -> None:
+        self.announced = True
+        for mover in (user, other):
+            self.traffic(source, mover, count)
+            self.reading(source)
+            self.report("deaf")
+        self.announced = False
+        self.reports_get_through()
+
     def _snapshot(self, fate: str) -> None:
         if fate == "unsent":
             return
