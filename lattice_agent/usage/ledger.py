@@ -91,6 +91,8 @@ def take_reading(book: SourceBook | None, counters: Counters, now: Moment, ended
         _check(seen, {})
         return SourceBook(seen, dict.fromkeys(seen, 0), counters.core_uptime_s, taken)
     if is_restarted(book, counters.core_uptime_s, now):
+        if _is_read_before(book, seen, counters.core_uptime_s):
+            return book
         steps, raw = seen, seen
     else:
         steps = {key: _step(book.raw.get(key, 0), value) for key, value in seen.items()}
@@ -98,6 +100,13 @@ def take_reading(book: SourceBook | None, counters: Counters, now: Moment, ended
     totals = {**book.totals, **{key: book.totals.get(key, 0) + step for key, step in steps.items()}}
     _check(totals, steps)
     return SourceBook(raw, totals, counters.core_uptime_s, taken)
+
+
+def _is_read_before(book: SourceBook, seen: Mapping[str, int], uptime_s: int) -> bool:
+    """Whether this is what was read last, once more: a file that nobody has written since, even before a reboot, looks
+    like a core that is too young. The book stays, so that the proof is still there when something new is seen."""
+    is_same = uptime_s == book.uptime_s and all(book.raw.get(key) == value for key, value in seen.items())
+    return is_same and any(seen.values())
 
 
 def _step(before: int, now: int) -> int:

@@ -94,6 +94,33 @@ def test_a_core_that_restarts_while_it_is_read_has_restarted_once() -> None:
     assert book.totals == {"ann": 135}
 
 
+FILES = {
+    "not written since, and the core was young": (1, at(1002.5)),
+    "not written while the agent was down": (9, at(1060.0)),
+    "not written since a reboot": (5000, at(3.0, "boot-2")),
+    "not written since a reboot, without an uptime": (0, at(3.0, "boot-2")),
+}
+
+
+@pytest.mark.parametrize(("uptime_s", "now"), FILES.values(), ids=FILES)
+def test_a_file_that_nobody_has_written_is_no_restarted_core(uptime_s: int, now: Moment) -> None:
+    book = SourceBook({"ann": 100, "bob": 5}, {"ann": 100, "bob": 5}, uptime_s, at(1000.0))
+    assert take_reading(book, Counters({"ann": 100}, core_uptime_s=uptime_s), now) == book
+
+
+def test_after_a_reboot_the_old_file_does_not_hide_the_restart() -> None:
+    book = SourceBook({"ann": 100}, {"ann": 100}, 5000, at(9000.0))
+    book = take_reading(book, Counters({"ann": 100}, core_uptime_s=5000), at(3.0, "boot-2"))
+    book = take_reading(book, Counters({"ann": 130}, core_uptime_s=2), at(5.0, "boot-2"))
+    assert book.totals == {"ann": 230}
+
+
+def test_a_core_that_has_moved_nothing_since_its_restart_has_restarted() -> None:
+    book = SourceBook({"ann": 100}, {"ann": 100}, 5, at(1000.0))
+    book = take_reading(book, Counters({}, core_uptime_s=5), at(1010.0))
+    assert take_reading(book, Counters({"ann": 120}, core_uptime_s=7), at(1012.0)).totals == {"ann": 220}
+
+
 def test_a_sum_that_cannot_be_true_is_refused() -> None:
     book = SourceBook({"ann": 10}, {"ann": ABSURD_BYTES - 5}, 100, at(1000.0))
     assert take_reading(book, Counters({"ann": 15}, core_uptime_s=101), at(1001.0)).totals == {"ann": ABSURD_BYTES}
