@@ -186,6 +186,8 @@ class UsageService:
             self._refusal = ""
         elif reply.verdict.kind is Kind.REFUSED:
             await self._ledger_refused(reply, before)
+        elif reply.never_sent:
+            await self._books.set_standing(standing.billing, ledger.refused(standing.account, before))
         return self._patience.after(reply.verdict, self._rng)
 
     async def _ledger_refused(self, reply: Reply, before: ledger.LedgerAccount) -> None:

@@ -54,7 +54,7 @@ def accepted(account: LedgerAccount, billing: Billing, told: Mapping[str, int]) 
 
 
 def refused(account: LedgerAccount, before: LedgerAccount) -> LedgerAccount:
-    """The server did not take the last report; what is known of those before it is in ``before``."""
+    """The server certainly did not take the last report; what is known of those before it is in ``before``."""
     return replace(account, told=before.told)
 
 

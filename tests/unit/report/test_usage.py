@@ -13,6 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from lattice_agent.link.errors import Reason, UnreachableError
 from lattice_agent.wire.ext import USAGE_LEDGER
 from tests.unit.report.usage_world import BASE, LEDGER, NOW, Agent, CoreSource, Faults, Killed, Plane
 from tests.unit.usage.ledger_world import StubServer
@@ -167,12 +168,50 @@ async def test_an_id_that_the_server_would_refuse_is_named_once_and_a_name_helps
     assert caplog.text.count("ann@example") == 1
 
 
+async def test_a_core_that_restarts_while_it_is_read_is_billed_once(autojump_clock: MockClock, world: World) -> None:
+    core, source = world.cores[0], world.agent.sources[0]
+    read = source._read
+
+    async def slow() -> Any:
+        source._read = read  # type: ignore[method-assign]
+        await trio.sleep(1.2)
+        core.restart(trio.current_time())
+        core.move("ann", 30)
+        await trio.sleep(1.3)
+        return await read()
+
+    await world.run(60, (5, lambda: core.move("ann", 100)), (20, lambda: setattr(source, "_read", slow)))
+    assert world.billed()["ann"] == 130
+
+
+@pytest.mark.parametrize("wire", ["base", "ledger"])
+async def test_what_was_never_sent_is_billed_after_a_refusal(
+    autojump_clock: MockClock, tmp_path: Path, wire: str
+) -> None:
+    world = World(tmp_path, server=StubServer(set(USERS)))
+    world.announce(*([USAGE_LEDGER] if wire == "ledger" else []))
+    await world.run(
+        600,
+        (5, lambda: world.cores[0].move("ann", 100)),
+        (28, lambda: setattr(world.plane, "is_down", True)),
+        (30, lambda: world.cores[0].move("ann", 7)),
+        (60, lambda: setattr(world.plane, "status", 400)),
+        (60, lambda: setattr(world.plane, "is_down", False)),
+        (300, lambda: setattr(world.plane, "status", None)),
+    )
+    assert world.billed()["ann"] == 107
+
+
 def dies() -> None:
     raise Killed
 
 
+def is_not_heard() -> None:
+    raise UnreachableError("no answer", reason=Reason.TIMEOUT)
+
+
 @pytest.mark.parametrize("wire", ["base", "ledger"])
-@pytest.mark.parametrize("misfortune", ["death", "full disk"])
+@pytest.mark.parametrize("misfortune", ["death", "full disk", "no answer"])
 async def test_a_refusal_of_what_was_taken_unnoticed_does_not_bill_it_again(
     autojump_clock: MockClock, tmp_path: Path, misfortune: str, wire: str
 ) -> None:
@@ -183,6 +222,8 @@ async def test_a_refusal_of_what_was_taken_unnoticed_does_not_bill_it_again(
         world.plane.status = 400
         if misfortune == "death":
             dies()
+        if misfortune == "no answer":
+            is_not_heard()
         world.faults.disk_is_full = True
 
     await world.run(
@@ -239,8 +280,10 @@ async def test_with_the_extension_totals_are_told_and_only_of_who_has_moved(
 async def test_an_extension_that_is_announced_and_missing_costs_nothing(
     autojump_clock: MockClock, world: World
 ) -> None:
-    world.announce(USAGE_LEDGER)
-    await world.run(60, (5, lambda: world.cores[0].move("ann", 100)))
+    announce = (21, lambda: world.announce(USAGE_LEDGER))
+    await world.run(
+        60, (5, lambda: world.cores[0].move("ann", 93)), (21, lambda: world.cores[0].move("ann", 7)), announce
+    )
     assert [path for _, path, _ in world.plane.seen].count(LEDGER) == 1
     assert world.billed()["ann"] == 100
 

@@ -83,6 +83,8 @@ class Plane:
     seen: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
     after_billing: Callable[[], None] | None = None
     """Happens once, when the server has billed a report and nobody knows yet."""
+    is_down: bool = False
+    """Nothing listens there."""
     status: int | None = None
     """Answered instead of what the server says; nothing reaches it."""
 
@@ -90,6 +92,8 @@ class Plane:
         request = json.loads(body)
         self.seen.append((trio.current_time(), path, request))
         await trio.sleep(0.02)
+        if self.is_down:
+            raise UnreachableError("connection refused", reason=Reason.CONNECT)
         if self.status is not None:
             return Answer(self.status, {}, b"{}")
         self._deliver_late()
