@@ -118,6 +118,7 @@ def test_after_a_reboot_the_old_file_does_not_hide_the_restart() -> None:
 def test_a_core_that_has_moved_nothing_since_its_restart_has_restarted() -> None:
     book = SourceBook({"ann": 100}, {"ann": 100}, 5, at(1000.0))
     book = take_reading(book, Counters({}, core_uptime_s=5), at(1010.0))
+    assert (book.raw, book.taken) == ({}, at(1010.0))
     assert take_reading(book, Counters({"ann": 120}, core_uptime_s=7), at(1012.0)).totals == {"ann": 220}
 
 

@@ -81,10 +81,14 @@ class Node:
     billing: base.Billing = field(default_factory=base.Billing)
 
     def read(self, source: str, core: Core, boot_id: str, now_s: float) -> None:
+        before = self.books.get(source)
         try:
             self.books[source] = take_reading(self.books.get(source), core.reading(now_s), Moment(boot_id, now_s))
         except UsageSourceError:
             raise AssertionError("the core's counters are plausible") from None
+        if self.books[source] is before:
+            # A new run that shows what the old one did, uptime and all: it is entered as soon as anything differs.
+            core.unread = core.counters.copy()
 
     def totals(self) -> dict[str, int]:
         return summed(self.books)
