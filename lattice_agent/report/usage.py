@@ -88,6 +88,7 @@ class UsageService:
             delay_s = await self._tell()
         except StateError as error:
             # Nothing is sent that is not on disk, and nothing on disk is lost.
+            self._books.forget_fate()
             log.error("usage ledger: %s; %s", error, error.hint())
             delay_s = RETRY_CAP_S
         return max(delay_s, spread(self._interval_s, JITTER, self._rng))
@@ -180,38 +181,39 @@ class UsageService:
     async def _tell_totals(self) -> float:
         totals = self._books.totals()
         for _ in range(EXCHANGES_LIMIT):
-            standing = self._books.standing
-            told = ledger.next_told(standing.billing, totals)
-            if told:
-                account = ledger.telling(standing.account, told)
-                await self._books.set_standing(standing.billing, account)
-            delay_s = await self._send_totals(told)
-            if delay_s > 0 or not base.has_moved(self._books.standing.billing, totals):
+            delay_s = await self._send_totals(ledger.next_told(self._books.standing.billing, totals))
+            if delay_s > 0 or not ledger.next_told(self._books.standing.billing, totals):
                 return delay_s
         return 0.0
 
     async def _send_totals(self, told: dict[str, int]) -> float:
         """One ledger report; with nothing to tell it still says how the collector fares."""
+        before = self._books.standing.account
+        if told:
+            await self._books.set_standing(self._books.standing.billing, ledger.telling(before, told))
         standing = self._books.standing
         totals = ledger.wire_totals(standing.account, standing.billing, told)
         seq = await self._books.next_seq() if told else 0
         body = ledger_report(self._node_id, standing.ledger_id, seq, totals, self._collector())
         reply = await self._line.post(LEDGER_PATH, body)
         if reply.ok:
-            account, billing = ledger.accepted(standing.account, standing.billing)
+            account, billing = ledger.accepted(standing.account, standing.billing, told)
             await self._books.set_standing(billing, account)
             self._refusal = ""
         elif reply.verdict.kind is Kind.REFUSED:
-            await self._ledger_refused(reply)
+            await self._ledger_refused(reply, before)
+        elif reply.never_sent:
+            await self._books.set_standing(standing.billing, ledger.refused(standing.account, before))
         return self._patience.after(reply.verdict, self._rng)
 
-    async def _ledger_refused(self, reply: Reply) -> None:
+    async def _ledger_refused(self, reply: Reply, before: ledger.LedgerAccount) -> None:
         self._say_refused(reply)
+        billing = self._books.standing.billing
+        account = ledger.refused(self._books.standing.account, before)
         if says_no_profile(reply.answer):
-            standing = self._books.standing
-            account, billing = ledger.no_profile(standing.account, standing.billing, self._books.totals())
-            await self._books.set_standing(billing, account)
-        else:
+            account, billing = ledger.no_profile(account, billing, self._books.totals())
+        await self._books.set_standing(billing, account)
+        if not says_no_profile(reply.answer):
             self._features.withdraw(USAGE_LEDGER)  # the base wire says it in its way
 
     # --- health ---

@@ -85,9 +85,9 @@ class UsageReadings:
     async def _read_once(self, name: str, source: UsageSource) -> None:
         problem, read_at = "", self._health[name].read_at
         try:
-            asked = self._moment()
+            began = self._moment()
             counters = normalise(await source.read(), self._names)
-            await self._books.take(name, counters, asked, self._moment())
+            await self._books.take(name, counters, began, self._moment())
             self._name_left_out(name, counters.left_out)
             read_at = self._wall_now()
         except (UsageSourceError, StateError) as error:

@@ -88,7 +88,8 @@ def next_part(billing: Billing, totals: Mapping[str, int]) -> Part | None:
     users = sorted(groups)
     later = [user for user in users if user > billing.resume_after]
     keys = _as_many_as_fit((*later, *users[: len(users) - len(later)]), groups)
-    return Part({key: totals[key] for key in keys}, is_all=False)
+    # Nothing is left that any report can tell: lines of a user without a sum, too many for one.
+    return Part({key: totals[key] for key in keys}, is_all=not keys)
 
 
 def _by_user(keys: Iterable[str]) -> dict[str, list[str]]:
@@ -116,7 +117,9 @@ def _as_many_as_fit(users: Iterable[str], groups: Mapping[str, list[str]]) -> li
     kept: list[str] = []
     entries, room = IDS_LIMIT, ROOM_BYTES
     for user in users:
-        group = groups[user] if _fits(groups[user]) else [key for key in groups[user] if not line_of(key)]
+        whole = groups[user]
+        fits_alone = len(whole) <= IDS_LIMIT and _fits(whole)
+        group = whole if fits_alone else [key for key in whole if not line_of(key)]
         size = sum(map(_size, group))
         if len(group) > entries or size > room:
             break

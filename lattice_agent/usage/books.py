@@ -78,7 +78,7 @@ class UsageBooks:
         documents = await self._store.load()
         try:
             books = {name: _BOOK.validate_json(documents[_SOURCE + name]) for name in _source_names(documents)}
-            self._standing = _with_body(_STANDINGS.validate_json(documents[_STANDING]), documents)
+            standing = _with_body(_STANDINGS.validate_json(documents[_STANDING]), documents)
         except (KeyError, ValidationError) as error:
             if documents:
                 log.error("the usage ledger in state.db cannot be read, a new one is begun: %s", _reason(error))
@@ -87,18 +87,20 @@ class UsageBooks:
             return
         self._books = books
         # What an earlier life left on its way may have arrived: it can have died before it knew.
-        self._standing = replace(self._standing, billing=unanswered(self._standing.billing))
+        self._standing = replace(standing, billing=unanswered(standing.billing))
         self._seq = self._standing.seq_limit
 
-    async def take(self, source: str, counters: Counters, asked: Moment, answered: Moment) -> None:
-        """Enters a reading that was asked for and answered then.
+    def forget_fate(self) -> None:
+        """An answer could not be entered: from now on it is not known whether the report on its way arrived."""
+        self._standing = replace(self._standing, billing=unanswered(self._standing.billing))
 
-        ``UsageSourceError`` when it cannot be true; nothing is entered then.
+    async def take(self, source: str, counters: Counters, now: Moment, ended: Moment | None = None) -> None:
+        """Enters a reading that began ``now``. ``UsageSourceError`` when it cannot be true; nothing is entered then.
 
         A reading that moves nothing is not written: the one on disk proves a later restart as well.
         """
         before = self._books.get(source)
-        book = take_reading(before, counters, asked, answered)
+        book = take_reading(before, counters, now, ended)
         if before is None or _has_moved(before, book):
             await self._store.put({f"{_SOURCE}{source}": _BOOK.dump_json(book)})
         self._books[source] = book

@@ -46,8 +46,8 @@ class Moment:
 class SourceBook:
     """Of each key the value last read and the total since the book was begun, in bytes.
 
-    A key is a user id, or a line and a user (``line_key``). ``uptime_s`` is 0 while the core has not said it. ``taken``
-    is when these values and this uptime were seen first.
+    A key is a user id, or a line and a user (``line_key``). ``uptime_s`` is what the last reading said, 0 for nothing:
+    an older one would prove the same restart again. ``taken`` is when these values and this uptime were seen first.
     """
 
     raw: Mapping[str, int] = field(default_factory=dict)
@@ -79,41 +79,34 @@ def keyed(counters: Counters) -> dict[str, int]:
     return found
 
 
-def take_reading(
-    book: SourceBook | None, counters: Counters, asked: Moment, answered: Moment | None = None
-) -> SourceBook:
-    """The book after a reading that was asked for at one moment and there at the other (the same, if not given).
+def take_reading(book: SourceBook | None, counters: Counters, now: Moment, ended: Moment | None = None) -> SourceBook:
+    """The book after a reading that began ``now``. ``UsageSourceError`` when it cannot be true; the book then stays as
+    it was.
 
-    ``UsageSourceError`` when it cannot be true, or could hide a restart; the book then stays as it was.
+    What a reading shows is of some moment between its begin and its ``ended``. A core that restarts meanwhile is seen
+    in it already; were the next one compared with the begin, it would be seen to have restarted again.
     """
-    seen, taken = keyed(counters), answered or asked
+    seen, uptime_s, taken = keyed(counters), counters.core_uptime_s, ended or now
     if book is None:
-        return SourceBook(seen, dict.fromkeys(seen, 0), counters.core_uptime_s, taken)
-    if is_restarted(book, counters.core_uptime_s, asked, is_live=counters.is_live):
-        return SourceBook(seen, _added(book.totals, seen), counters.core_uptime_s, taken)
-    if book.uptime_s and not counters.core_uptime_s:
-        return _without_uptime(book, seen)
-    steps = {key: _step(book.raw.get(key, 0), value) for key, value in seen.items()}
-    raw = {**book.raw, **seen}
-    if raw == book.raw and counters.core_uptime_s == book.uptime_s:
-        taken = book.taken  # the same document again: it is as old as when it was seen first
-    return SourceBook(raw, _added(book.totals, steps), counters.core_uptime_s, taken)
+        _check(seen, {})
+        return SourceBook(seen, dict.fromkeys(seen, 0), uptime_s, taken)
+    if _is_read_before(book, seen, uptime_s):
+        return book
+    if is_restarted(book, uptime_s, now, is_live=counters.is_live):
+        steps, raw = seen, seen
+    else:
+        steps = {key: _step(book.raw.get(key, 0), value) for key, value in seen.items()}
+        raw = {**book.raw, **seen}
+    totals = {**book.totals, **{key: book.totals.get(key, 0) + step for key, step in steps.items()}}
+    _check(totals, steps)
+    return SourceBook(raw, totals, uptime_s, taken)
 
 
-def _added(totals: Mapping[str, int], steps: Mapping[str, int]) -> dict[str, int]:
-    added = {**totals, **{key: totals.get(key, 0) + step for key, step in steps.items()}}
-    _check(added, steps)
-    return added
-
-
-def _without_uptime(book: SourceBook, seen: Mapping[str, int]) -> SourceBook:
-    """A core that has said its uptime and does not any more may have restarted, and what it shows be of either run."""
-    if any(seen.values()):
-        raise UsageSourceError(
-            "the source knew the core's uptime and does not any more; its counters are not taken until it does",
-            hint="check the program that writes it; a core in its first second says 0, and that passes",
-        )
-    return book
+def _is_read_before(book: SourceBook, seen: Mapping[str, int], uptime_s: int) -> bool:
+    """Whether this is what was read last, once more: a file that nobody has written since, even before a reboot, looks
+    like a core that is too young. The book stays, so that the proof is still there when something new is seen."""
+    is_same = uptime_s == book.uptime_s and all(book.raw.get(key) == value for key, value in seen.items())
+    return is_same and any(seen.values())
 
 
 def _step(before: int, now: int) -> int:
@@ -131,19 +124,19 @@ def _check(totals: Mapping[str, int], steps: Mapping[str, int]) -> None:
             raise UsageSourceError(f"{user_of(key)!r} would have moved {totals[key]} bytes (+{step}), above 2^53")
 
 
-def is_restarted(book: SourceBook, uptime_s: int, asked: Moment, *, is_live: bool = True) -> bool:
+def is_restarted(book: SourceBook, uptime_s: int, now: Moment, *, is_live: bool = True) -> bool:
     """Whether the core has certainly started after the reading before. An ``uptime_s`` of 0 is not known.
 
     It has if the machine was booted since; if a live answer says that it is younger than that reading is old; or if its
-    uptime fell to no more than that age. A document proves nothing by being young: it may have been written long ago.
-    An uptime that fell but claims a start before that reading contradicts itself: somebody has computed it from a clock
-    that was set back.
+    uptime fell to no more than that age. A document proves nothing by being young, and is of this boot only if its
+    uptime fits into it: it may have been written long ago. An uptime that fell but claims a start before that reading
+    contradicts itself: somebody has computed it from a clock that was set back.
     """
-    if asked.boot_id != book.taken.boot_id:
-        return True
+    if now.boot_id != book.taken.boot_id:
+        return is_live or 0 < uptime_s <= now.monotonic_s
     if uptime_s == 0:
         return False
-    elapsed_s = asked.monotonic_s - book.taken.monotonic_s
+    elapsed_s = now.monotonic_s - book.taken.monotonic_s
     if is_live and uptime_s + ROUNDING_S < elapsed_s:
         return True
     return uptime_s < book.uptime_s and uptime_s <= elapsed_s + CLOCK_SLACK_S

@@ -15,8 +15,8 @@ from lattice_agent.wire.usage import MAX_LEDGER_IDS
 
 @dataclass(frozen=True, slots=True)
 class LedgerAccount:
-    """``taken`` are the totals that the server took last. ``told`` are our totals that are on their way: it is not
-    known yet whether they were taken. ``is_used``: the last report went this way."""
+    """``taken`` are the totals that the server took last. ``told`` are our totals of which it is not known whether they
+    were taken, of every report that got no answer. ``is_used``: the last report went this way."""
 
     taken: Mapping[str, int] = field(default_factory=dict)
     told: Mapping[str, int] = field(default_factory=dict)
@@ -36,7 +36,7 @@ def next_told(billing: Billing, totals: Mapping[str, int]) -> dict[str, int]:
 
 def telling(account: LedgerAccount, told: Mapping[str, int]) -> LedgerAccount:
     """Before the first byte of a report is sent."""
-    return replace(account, told=told)
+    return replace(account, told={**account.told, **told})
 
 
 def wire_totals(account: LedgerAccount, billing: Billing, told: Mapping[str, int]) -> dict[str, int]:
@@ -45,11 +45,17 @@ def wire_totals(account: LedgerAccount, billing: Billing, told: Mapping[str, int
     return {user: account.taken.get(user, 0) + total - billing.billed.get(user, 0) for user, total in users.items()}
 
 
-def accepted(account: LedgerAccount, billing: Billing) -> tuple[LedgerAccount, Billing]:
-    """The server took what was told."""
-    taken = {**account.taken, **wire_totals(account, billing, account.told)}
-    billed = {**billing.billed, **account.told}
-    return replace(account, taken=taken, told={}), replace(billing, billed=billed)
+def accepted(account: LedgerAccount, billing: Billing, told: Mapping[str, int]) -> tuple[LedgerAccount, Billing]:
+    """The server took ``told``."""
+    taken = {**account.taken, **wire_totals(account, billing, told)}
+    billed = {**billing.billed, **told}
+    unknown = {key: total for key, total in account.told.items() if total > billed.get(key, 0)}
+    return replace(account, taken=taken, told=unknown), replace(billing, billed=billed)
+
+
+def refused(account: LedgerAccount, before: LedgerAccount) -> LedgerAccount:
+    """The server certainly did not take the last report; what is known of those before it is in ``before``."""
+    return replace(account, told=before.told)
 
 
 def no_profile(account: LedgerAccount, billing: Billing, totals: Mapping[str, int]) -> tuple[LedgerAccount, Billing]:
@@ -64,6 +70,7 @@ def to_ledger(account: LedgerAccount, billing: Billing) -> tuple[LedgerAccount, 
 
 
 def to_base(account: LedgerAccount, billing: Billing) -> tuple[LedgerAccount, Billing]:
-    """From now on values are told. What was on its way counts as billed: less, rather than twice."""
-    billed = {**billing.billed, **account.told}
-    return replace(account, told={}, is_used=False), replace(billing, billed=billed, zero_due=True)
+    """From now on values are told. What may have been taken counts as taken: less, rather than twice. If it was not,
+    the next ledger report brings it."""
+    account, billing = accepted(account, billing, account.told)
+    return replace(account, is_used=False), replace(billing, zero_due=True)

@@ -5,6 +5,7 @@ import logging
 import random
 import sqlite3
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import trio
 from trio.testing import MockClock
 
 from lattice_agent.link.answer import Answer
-from tests.unit.report.usage_world import BASE, Agent, CoreSource, Faults, Killed, Plane
+from lattice_agent.link.errors import Reason, UnreachableError
+from lattice_agent.wire.ext import USAGE_LEDGER
+from tests.unit.report.usage_world import BASE, LEDGER, NOW, Agent, CoreSource, Faults, Killed, Plane
+from tests.unit.usage.ledger_world import StubServer
 from tests.unit.usage.world import Core, Server
 
 USERS = ("ann", "bob")
@@ -22,10 +26,10 @@ USERS = ("ann", "bob")
 class World:
     """One agent, one or two cores, one server."""
 
-    def __init__(self, place: Path, seed: int = 1, cores: int = 1) -> None:
+    def __init__(self, place: Path, seed: int = 1, cores: int = 1, server: Server | StubServer | None = None) -> None:
         self.faults = Faults(random.Random(seed))
         self.cores = [Core() for _ in range(cores)]
-        self.server = Server(set(USERS))
+        self.server = server or Server(set(USERS))
         self.plane = Plane(self.server, self.faults)
         sources = [CoreSource(core, f"core-{number}") for number, core in enumerate(self.cores)]
         self.agent = Agent(place, self.plane, sources, self.faults)
@@ -43,6 +47,12 @@ class World:
                 for at, event in events:
                     nursery.start_soon(act, at, event)
                 await self.agent.live_for_ever()
+
+    def announce(self, *features: str) -> None:
+        self.agent.features.announced(features)
+
+    def totals_sent(self) -> list[dict[str, Any]]:
+        return [request["ledger"] for _, path, request in self.plane.seen if path == LEDGER and "ledger" in request]
 
     def sent(self) -> list[dict[str, Any]]:
         return [request["snapshot"] for _, path, request in self.plane.seen if path == BASE]
@@ -180,6 +190,76 @@ async def test_an_id_that_the_server_would_refuse_is_named_once_and_a_name_helps
     assert caplog.text.count("ann@example") == 1
 
 
+async def test_a_core_that_restarts_while_it_is_read_is_billed_once(autojump_clock: MockClock, world: World) -> None:
+    core, source = world.cores[0], world.agent.sources[0]
+    read = source._read
+
+    async def slow() -> Any:
+        source._read = read  # type: ignore[method-assign]
+        await trio.sleep(1.2)
+        core.restart(trio.current_time())
+        core.move("ann", 30)
+        await trio.sleep(1.3)
+        return await read()
+
+    await world.run(60, (5, lambda: core.move("ann", 100)), (20, lambda: setattr(source, "_read", slow)))
+    assert world.billed()["ann"] == 130
+
+
+@pytest.mark.parametrize("wire", ["base", "ledger"])
+async def test_what_was_never_sent_is_billed_after_a_refusal(
+    autojump_clock: MockClock, tmp_path: Path, wire: str
+) -> None:
+    world = World(tmp_path, server=StubServer(set(USERS)))
+    world.announce(*([USAGE_LEDGER] if wire == "ledger" else []))
+    await world.run(
+        600,
+        (5, lambda: world.cores[0].move("ann", 100)),
+        (28, lambda: setattr(world.plane, "is_down", True)),
+        (30, lambda: world.cores[0].move("ann", 7)),
+        (60, lambda: setattr(world.plane, "status", 400)),
+        (60, lambda: setattr(world.plane, "is_down", False)),
+        (300, lambda: setattr(world.plane, "status", None)),
+    )
+    assert world.billed()["ann"] == 107
+
+
+def dies() -> None:
+    raise Killed
+
+
+def is_not_heard() -> None:
+    raise UnreachableError("no answer", reason=Reason.TIMEOUT)
+
+
+@pytest.mark.parametrize("wire", ["base", "ledger"])
+@pytest.mark.parametrize("misfortune", ["death", "full disk", "no answer"])
+async def test_a_refusal_of_what_was_taken_unnoticed_does_not_bill_it_again(
+    autojump_clock: MockClock, tmp_path: Path, misfortune: str, wire: str
+) -> None:
+    world = World(tmp_path, server=StubServer(set(USERS)))
+    world.announce(*([USAGE_LEDGER] if wire == "ledger" else []))
+
+    def taken_unnoticed() -> None:
+        world.plane.status = 400
+        if misfortune == "death":
+            dies()
+        if misfortune == "no answer":
+            is_not_heard()
+        world.faults.disk_is_full = True
+
+    await world.run(
+        600,
+        (5, lambda: world.cores[0].move("ann", 100)),
+        (30, lambda: world.cores[0].move("ann", 7)),
+        (30, lambda: setattr(world.plane, "after_billing", taken_unnoticed)),
+        (60, lambda: setattr(world.faults, "disk_is_full", False)),
+        (300, lambda: setattr(world.plane, "status", None)),
+        (400, lambda: world.cores[0].move("ann", 1)),
+    )
+    assert world.billed()["ann"] == 108
+
+
 def lose_state(place: Path) -> None:
     for file in place.glob("state.db*"):
         file.unlink()
@@ -205,13 +285,54 @@ async def test_a_damaged_document_begins_a_new_ledger(
     assert "a new one is begun" in caplog.text
 
 
+async def test_with_the_extension_totals_are_told_and_only_of_who_has_moved(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    world = World(tmp_path, server=StubServer(set(USERS)))
+    world.announce(USAGE_LEDGER)
+    await world.run(45, (5, lambda: world.cores[0].move("ann", 100)), (25, lambda: world.cores[0].move("bob", 20)))
+    sent = world.totals_sent()
+    assert [one["totals"] for one in sent] == [{"ann": 100}, {"bob": 20}]
+    assert [one["seq"] for one in sent] == [1, 2]
+    assert len({one["id"] for one in sent}) == 1
+    assert world.sent() == []
+    assert world.billed() == {"ann": 100, "bob": 20}
+
+
+async def test_an_extension_that_is_announced_and_missing_costs_nothing(
+    autojump_clock: MockClock, world: World
+) -> None:
+    announce = (21, lambda: world.announce(USAGE_LEDGER))
+    await world.run(
+        60, (5, lambda: world.cores[0].move("ann", 93)), (21, lambda: world.cores[0].move("ann", 7)), announce
+    )
+    assert [path for _, path, _ in world.plane.seen].count(LEDGER) == 1
+    assert world.billed()["ann"] == 100
+
+
+async def test_without_a_profile_nothing_is_owed_to_a_ledger_either(autojump_clock: MockClock, tmp_path: Path) -> None:
+    world = World(tmp_path, server=StubServer(set(USERS), has_profile=False))
+    world.announce(USAGE_LEDGER)
+    move = [(float(at), lambda: world.cores[0].move("ann", 10)) for at in range(1, 300)]
+    await world.run(300, *move, (200.5, lambda: setattr(world.server, "has_profile", True)))
+    assert 950 <= world.billed()["ann"] <= 1000 + 10 * 61  # what came after, and one report interval (with back-off)
+    assert world.sent() == []
+
+
+WIRES = {"base": ((), ()), "ledger": ((USAGE_LEDGER,), (USAGE_LEDGER,)), "coming and going": ((), (USAGE_LEDGER,))}
+
+
+@pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("seed", range(150))
 async def test_every_byte_is_billed_once_whatever_dies_and_gets_lost(
-    autojump_clock: MockClock, tmp_path: Path, seed: int
+    autojump_clock: MockClock, tmp_path: Path, seed: int, wire: str
 ) -> None:
-    """Requests and answers get lost, the agent dies before and after writes, cores restart after they were read."""
-    world = World(tmp_path, seed, cores=2)
+    """Requests and answers get lost, the agent dies before and after writes, cores restart after they were read, ledger
+    reports come late and again, the wall clock jumps, and the extension is announced or not."""
+    world = World(tmp_path, seed, cores=2, server=Server(set(USERS)) if wire == "base" else StubServer(set(USERS)))
     rng = random.Random(seed)
+    world.agent.wall_now = lambda: NOW + timedelta(hours=rng.randint(-1000, 1000))
+    world.announce(*WIRES[wire][-1])
 
     async def lead() -> None:
         await until(lambda: world.agent.books is not None and len(world.agent.books.sources) == 2)
@@ -225,8 +346,12 @@ async def test_every_byte_is_billed_once_whatever_dies_and_gets_lost(
             await trio.sleep_until(core.started_s + 4.0)
             await until(world.is_all_on_disk)
             core.restart(trio.current_time())
+            world.announce(*rng.choice(WIRES[wire]))
             await trio.sleep(rng.uniform(0, 60))
         world.faults.on = False
+        world.announce(*WIRES[wire][-1])
+        for user in USERS:
+            world.cores[0].move(user, 1)  # what may have been told over the other wire is told again with the next byte
         await until(lambda: world.billed() == world.truth())
 
     with trio.fail_after(20_000):

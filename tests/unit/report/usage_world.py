@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from lattice_agent.errors import StateError
 from lattice_agent.link.answer import Answer
 from lattice_agent.link.errors import Reason, UnreachableError
 from lattice_agent.link.features import Features
@@ -25,6 +26,8 @@ from lattice_agent.usage.books import UsageBooks
 from lattice_agent.usage.ledger import Moment
 from lattice_agent.usage.reading import RawUsage
 from lattice_agent.usage.source import UsageSource
+from lattice_agent.wire.usage import LedgerReport
+from tests.unit.usage.ledger_world import StubServer
 from tests.unit.usage.world import Core, Server
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -41,6 +44,7 @@ class Faults:
 
     rng: random.Random
     on: bool = False
+    disk_is_full: bool = False
 
     def happen(self, share: float) -> bool:
         return self.on and self.rng.random() < share
@@ -70,11 +74,17 @@ class CoreSource(UsageSource):
 
 @dataclass
 class Plane:
-    """The way to the server, and the server's rule of the base wire."""
+    """The way to the server, and the server's rules: of the base wire, and of ledgers if it is a ``StubServer``."""
 
-    server: Server
+    server: Server | StubServer
     faults: Faults
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    """Ledger reports that something in the network keeps, and delivers once more at any time."""
     seen: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    after_billing: Callable[[], None] | None = None
+    """Happens once, when the server has billed a report and nobody knows yet."""
+    is_down: bool = False
+    """Nothing listens there."""
     status: int | None = None
     """Answered instead of what the server says; nothing reaches it."""
 
@@ -82,11 +92,18 @@ class Plane:
         request = json.loads(body)
         self.seen.append((trio.current_time(), path, request))
         await trio.sleep(0.02)
+        if self.is_down:
+            raise UnreachableError("connection refused", reason=Reason.CONNECT)
         if self.status is not None:
             return Answer(self.status, {}, b"{}")
+        self._deliver_late()
         if self.faults.happen(0.15):
             raise UnreachableError("lost", reason=Reason.LOST)
+        billed = self.server.billed.total()
         answer = self.serve(path, request)
+        if self.after_billing is not None and self.server.billed.total() > billed:
+            happens, self.after_billing = self.after_billing, None
+            happens()
         await trio.sleep(0.02)
         if self.faults.happen(0.15):
             raise UnreachableError("no answer", reason=Reason.TIMEOUT)
@@ -94,17 +111,33 @@ class Plane:
             return Answer(502, {}, b"bad gateway")
         return answer
 
-    def serve(self, path: str, request: Mapping[str, Any]) -> Answer:
+    def _deliver_late(self) -> None:
+        if self.kept and self.faults.happen(0.2):
+            self.serve(LEDGER, self.faults.rng.choice(self.kept[-8:]))
+
+    def serve(self, path: str, request: dict[str, Any]) -> Answer:
+        if path == LEDGER and isinstance(self.server, StubServer):
+            return self._serve_ledger(self.server, request)
         if path != BASE:
             return Answer(404, {}, b"404 page not found")
         snapshot = request["snapshot"]
         if snapshot.get("collector_status") == "error":
             return _told(200, {"users_ignored": 0})
-        status, ignored = self.server.take(snapshot["user_bytes"] or {})
-        if status != 200:
-            message = "invalid" if self.server.has_profile else "proxy node profile node-1 not found"
-            return _told(400, {"error": {"code": "bad_request", "message": message}})
-        return _told(200, {"users_ignored": ignored})
+        return _answer(*self.server.take(snapshot["user_bytes"] or {}), has_profile=self.server.has_profile)
+
+    def _serve_ledger(self, server: StubServer, request: dict[str, Any]) -> Answer:
+        report = LedgerReport.model_validate(request)
+        if report.ledger is None:
+            return _answer(200, 0)
+        self.kept.append(request)
+        return _answer(server.take_ledger(report.ledger), 0)
+
+
+def _answer(status: int, ignored: int, *, has_profile: bool = False) -> Answer:
+    if status != 200:
+        message = "invalid" if has_profile else "proxy node profile node-1 not found"
+        return _told(400, {"error": {"code": "bad_request", "message": message}})
+    return _told(200, {"users_ignored": ignored})
 
 
 def _told(status: int, document: dict[str, Any]) -> Answer:
@@ -117,6 +150,8 @@ class DyingDocuments(UsageDocuments):
     faults: Faults
 
     async def put(self, documents: Mapping[str, bytes | None]) -> None:
+        if self.faults.disk_is_full:
+            raise StateError("disk full")
         if self.faults.happen(0.02):
             raise Killed
         await super().put(documents)
@@ -135,6 +170,7 @@ class Agent:
     features: Features = field(default_factory=Features)
     names: Mapping[str, str] = field(default_factory=dict)
     boot_id: str = "boot-1"
+    wall_now: Callable[[], datetime] = lambda: NOW
     lives: int = 0
     books: UsageBooks | None = None
 
@@ -158,7 +194,7 @@ class Agent:
             interval_s=2.0,
             names=self.names,
             moment=lambda: Moment(self.boot_id, trio.current_time()),
-            wall_now=lambda: NOW,
+            wall_now=self.wall_now,
             rng=self.faults.rng,
         )
         return UsageService(
@@ -168,7 +204,7 @@ class Agent:
             readings,
             node_id="node-1",
             interval_s=10.0,
-            wall_now=lambda: NOW,
+            wall_now=self.wall_now,
             rng=self.faults.rng,
         )
 

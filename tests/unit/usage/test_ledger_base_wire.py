@@ -14,8 +14,8 @@ USERS = ("ann", "bob", "cid")
 SOURCES = ("one", "two")
 BEFORE_US = 5000
 """Bytes that the cores had counted of each user before the first reading: nobody's."""
-FATES = ("answered", "answered", "answered", "lost", "deaf", "unsent")
-"""Of a report: answered; the request lost; the answer lost; not sent at all."""
+FATES = ("answered", "answered", "answered", "lost", "deaf", "unsent", "twice")
+"""Of a report: answered; the request lost; the answer lost; not sent at all; delivered twice in a row."""
 
 bytes_moved = st.integers(1, 1000)
 users, sources = st.sampled_from(USERS), st.sampled_from(SOURCES)
@@ -46,6 +46,15 @@ class BaseWire(RuleBasedStateMachine):
         """Moved since the values report that the server took last was composed."""
         self.unsettled: Counter[str] = Counter()
         """Moved since the server's snapshot was cleared last."""
+        self.backup = self.server.backup()
+        self.is_cleared_since = False
+        """Whether a zero report was accepted since the backup."""
+        self.due_at_backup: Counter[str] = Counter()
+        self.untold_at_backup: Counter[str] = Counter()
+        self.debt: Counter[str] = Counter()
+        """What a restored server does not know, until a values report tells it: a zero report before that loses it."""
+        self.is_restored_behind = False
+        """Whether the snapshot is older than the last zero report, until a values report replaces it."""
 
     @initialize()
     def begins(self) -> None:
@@ -67,6 +76,7 @@ class BaseWire(RuleBasedStateMachine):
         self.unsettled[user] += count
         if self.server.has_profile and user in self.server.users:
             self.due[user] += count
+            self.slack[user] += count if self.is_restored_behind else 0
 
     @rule(seconds=st.floats(0.1, 100))
     def time_passes(self, seconds: float) -> None:
@@ -126,13 +136,20 @@ class BaseWire(RuleBasedStateMachine):
             return
         values, was_pending = self.node.values(), self.node.billing.pending
         status, ignored = self.server.take(values) if fate != "lost" else (0, 0)
+        if fate == "twice":
+            status, ignored = self.server.take(values)
+        if status == 200:
+            self.slack.update(self.debt if was_pending is None else {})
+            self.debt.clear()
+            self.is_restored_behind = self.is_restored_behind and was_pending is None and self.server.snapshot != {}
+            self.is_cleared_since |= was_pending is None
         if status == 200 and was_pending is not None:
             self.untold = self.newer.copy()
-        if status == 400 and fate == "answered" and not self.server.has_profile:
+        if status == 400 and fate in ("answered", "twice") and not self.server.has_profile:
             self.untold = self._unread()
         if status == 200 and was_pending is None:
             self.unsettled = self.untold.copy()
-        if fate != "answered":
+        if fate in ("lost", "deaf"):
             self.node.unanswered()
             return
         if status == 400 and was_pending is not None and was_pending.maybe_arrived:
@@ -173,6 +190,21 @@ class BaseWire(RuleBasedStateMachine):
             for user in USERS:
                 self._allow_what_was_not_told(user)
         self.server.has_profile = has
+
+    @rule()
+    def server_is_backed_up(self) -> None:
+        self.backup, self.due_at_backup = self.server.backup(), self.due.copy()
+        self.untold_at_backup = self.untold.copy()
+        self.is_cleared_since = self.is_restored_behind
+
+    @rule()
+    def server_is_restored(self) -> None:
+        self.debt = self.debt | (self.due - self.due_at_backup + self.untold_at_backup)
+        if self.is_cleared_since:
+            # What fell between backup and restore, and on until a values report replaces the snapshot.
+            self.slack.update(self.debt)
+            self.is_restored_behind = True
+        self.server.restore(self.backup)
 
     @rule(refuses=st.booleans())
     def server_refuses(self, refuses: bool) -> None:
@@ -243,7 +275,7 @@ class AlwaysInParts(_SmallReports, Always):
     pass
 
 
-MANY = settings(max_examples=300, stateful_step_count=40, deadline=None)
+MANY = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestBaseWire, TestAlways = BaseWire.TestCase, Always.TestCase
 TestInParts, TestAlwaysInParts = InParts.TestCase, AlwaysInParts.TestCase
 TestBaseWire.settings = TestAlways.settings = TestInParts.settings = TestAlwaysInParts.settings = MANY

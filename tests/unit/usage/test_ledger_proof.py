@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lattice_agent.errors import UsageSourceError
 from lattice_agent.usage.ledger import Moment, SourceBook, is_restarted, take_reading
 from lattice_agent.usage.normalise import Counters
 
@@ -79,12 +78,20 @@ def test_a_core_that_restarts_while_it_is_asked_is_counted_once() -> None:
     assert book.totals == {"ann": 60}
 
 
-def test_a_core_that_does_not_say_its_uptime_any_more_is_not_believed() -> None:
-    book = take_reading(None, shown(100, 500), at(10.0))
-    with pytest.raises(UsageSourceError, match="knew the core's uptime and does not any more"):
-        take_reading(book, shown(120, 0), at(12.0))
-    assert take_reading(book, Counters({}), at(12.0)) == book
-    assert take_reading(book, Counters({"ann": 0}), at(12.0)) == book
+def test_an_uptime_that_is_missing_once_proves_no_restart_twice() -> None:
+    book = take_reading(None, shown(100, 500, is_live=True), at(10.0))
+    book = take_reading(book, shown(40, 0, is_live=True), at(12.0))  # restarted at 11; it does not say so
+    book = take_reading(book, shown(60, 3, is_live=True), at(14.0))
+    assert book.totals == {"ann": 60}
+
+
+@pytest.mark.parametrize(("uptime_s", "total"), [(0, 50), (400, 50), (20, 150)])
+def test_a_document_of_another_boot_counts_in_full_only_if_it_was_written_in_this_one(
+    uptime_s: int, total: int
+) -> None:
+    book = take_reading(None, shown(100, 300), at(5000.0, "before"))
+    book = take_reading(book, shown(150, uptime_s), at(30.0, "after"))
+    assert book.totals == {"ann": total}
 
 
 def test_a_core_that_never_said_its_uptime_is_counted_by_differences() -> None:

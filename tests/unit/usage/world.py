@@ -24,6 +24,7 @@ class Core:
     unread: Counter[str] = field(default_factory=Counter)
     """Moved since the last reading that showed it."""
     hidden: frozenset[str] = frozenset()
+    tells_uptime: bool = True
 
     def move(self, user: str, count: int) -> None:
         for counter in (self.counters, self.truth, self.unread):
@@ -40,7 +41,8 @@ class Core:
     def reading(self, now_s: float) -> Counters:
         shown = {user: count for user, count in self.counters.items() if user not in self.hidden}
         self.unread = Counter({user: count for user, count in self.unread.items() if user in self.hidden})
-        return Counters(shown, core_uptime_s=int(now_s - self.started_s), is_live=True)
+        uptime_s = max(1, int(now_s - self.started_s)) if self.tells_uptime else 0
+        return Counters(shown, core_uptime_s=uptime_s, is_live=True)
 
 
 @dataclass
@@ -65,6 +67,12 @@ class Server:
         self.snapshot = eligible
         return 200, len(values) - len(eligible)
 
+    def backup(self) -> tuple[dict[str, int] | None, Counter[str]]:
+        return self.snapshot, self.billed.copy()
+
+    def restore(self, backup: tuple[dict[str, int] | None, Counter[str]]) -> None:
+        self.snapshot, self.billed = backup[0], backup[1].copy()
+
 
 @dataclass
 class Node:
@@ -74,10 +82,14 @@ class Node:
     billing: base.Billing = field(default_factory=base.Billing)
 
     def read(self, source: str, core: Core, boot_id: str, now_s: float) -> None:
+        before = self.books.get(source)
         try:
             self.books[source] = take_reading(self.books.get(source), core.reading(now_s), Moment(boot_id, now_s))
         except UsageSourceError:
             raise AssertionError("the core's counters are plausible") from None
+        if self.books[source] is before:
+            # A new run that shows what the old one did, uptime and all: it is entered as soon as anything differs.
+            core.unread = core.counters.copy()
 
     def totals(self) -> dict[str, int]:
         return summed(self.books)
