@@ -18,6 +18,7 @@ import hashlib
 import math
 import os
 import stat
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -60,9 +61,22 @@ class Look:
     mark: tuple[int, ...]
     is_settled: bool
 
+    @property
+    def written_s(self) -> float:
+        """When it was written, in seconds since 1970."""
+        return self.mark[-1] / 1e9
+
     def fingerprint(self) -> bytes:
         """Equal for two looks at a file that nobody has touched in between."""
         return hashlib.blake2b(self.content + repr(self.mark).encode(), digest_size=16).digest()
+
+
+def boot_time_s() -> float:
+    """When the machine was booted, in seconds since 1970, by the wall clock of now; 0 where that is not known."""
+    try:
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (AttributeError, OSError):
+        return 0.0
 
 
 class FileSource(UsageSource):
@@ -74,12 +88,19 @@ class FileSource(UsageSource):
     collector_source = "file"
 
     def __init__(
-        self, path: Path, *, timeout_s: float = 3.0, max_age_s: float | None = None, run_sync: RunSync | None = None
+        self,
+        path: Path,
+        *,
+        timeout_s: float = 3.0,
+        max_age_s: float | None = None,
+        run_sync: RunSync | None = None,
+        booted_s: Callable[[], float] = boot_time_s,
     ) -> None:
         super().__init__(timeout_s)
         self._path = path
         self._max_age_s = max_age_s
         self._run_sync = run_sync or in_abandonable_thread()
+        self._booted_s = booted_s
         self._moved: tuple[bytes, float] | None = None
 
     def __str__(self) -> str:
@@ -87,8 +108,17 @@ class FileSource(UsageSource):
 
     async def _read(self) -> RawUsage:
         look, usage = await self._read_whole()
+        self._check_boot(look)
         self._check_age(look, usage)
         return usage
+
+    def _check_boot(self, look: Look) -> None:
+        """What a core wrote before a reboot must not be taken for what one has counted since."""
+        if look.written_s < self._booted_s():
+            raise UsageSourceError(
+                f"{self} has not been written since the machine was booted",
+                hint="check that the program that writes it is running",
+            )
 
     async def _read_whole(self) -> tuple[Look, RawUsage]:
         refused: tuple[Look, UsageSourceError] | None = None

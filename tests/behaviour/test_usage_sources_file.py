@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from lattice_agent.errors import UsageSourceError
-from lattice_agent.usage.file import ATTEMPTS, PAUSE_S, STOPPED_UPTIME_S, FileSource, RunSync
+from lattice_agent.usage.file import ATTEMPTS, PAUSE_S, STOPPED_UPTIME_S, FileSource, RunSync, boot_time_s
 from lattice_agent.usage.ledger import Moment, take_reading
 from lattice_agent.usage.normalise import normalise
 from lattice_agent.usage.parse import DOCUMENT_LIMIT
@@ -87,7 +88,7 @@ async def test_a_file_that_changes_while_it_is_read_is_never_half_read(
         return part
 
     monkeypatch.setattr(os, "read", read)
-    assert (await FileSource(path, run_sync=directly()).read()).user_bytes == {"a": 999, "b": 999}
+    assert (await FileSource(path, run_sync=directly(), booted_s=lambda: 0.0).read()).user_bytes == {"a": 999, "b": 999}
     assert reads > 3
 
 
@@ -142,7 +143,7 @@ async def test_a_file_without_uptime_may_rest_unless_an_age_is_set(tmp_path: Pat
 
 async def test_the_same_content_written_again_is_a_sign_of_life(tmp_path: Path, autojump_clock: MockClock) -> None:
     path = tmp_path / "usage.json"
-    source = FileSource(path, max_age_s=60, run_sync=directly())
+    source = FileSource(path, max_age_s=60, run_sync=directly(), booted_s=lambda: 0.0)
     for turn in range(4):
         write(path, {"a": 5})
         os.utime(path, (turn, turn))
@@ -212,3 +213,16 @@ async def test_weak_point_26_restarts_seen_in_a_file_are_counted_once(tmp_path: 
         book = take_reading(book, normalise(await source.read()), Moment("boot", 10.0 * number))
         totals.append(dict(book.totals))
     assert totals == [{"a": 0, "b": 0}, {"a": 100, "b": 0}, {"a": 100, "b": 0}, {"a": 120, "b": 0}, {"a": 130, "b": 0}]
+
+
+async def test_a_file_from_before_the_boot_is_no_reading(tmp_path: Path) -> None:
+    path = tmp_path / "usage.json"
+    write(path, {"a": 5}, 20)
+    written_s = path.stat().st_mtime
+    source = FileSource(path, booted_s=lambda: written_s + 1)
+    assert await refusal(source.read()) == f"proxy usage file {path} has not been written since the machine was booted"
+    assert await FileSource(path, booted_s=lambda: written_s - 1).read() == RawUsage({"a": 5}, core_uptime_s=20)
+
+
+def test_the_boot_is_in_the_past() -> None:
+    assert 0 < boot_time_s() < time.time()
