@@ -31,7 +31,7 @@ from lattice_agent.usage.messages import (
     zero_report,
 )
 from lattice_agent.wire.ext import USAGE_LEDGER
-from lattice_agent.wire.usage import LEDGER_PATH
+from lattice_agent.wire.usage import LEDGER_PATH, MAX_LEDGER_IDS
 
 log = logging.getLogger(__name__)
 
@@ -181,8 +181,9 @@ class UsageService:
     async def _tell_totals(self) -> float:
         totals = self._books.totals()
         for _ in range(EXCHANGES_LIMIT):
-            delay_s = await self._send_totals(ledger.next_told(self._books.standing.billing, totals))
-            if delay_s > 0 or not ledger.next_told(self._books.standing.billing, totals):
+            told = ledger.next_told(self._books.standing.billing, totals)
+            delay_s = await self._send_totals(told)
+            if delay_s > 0 or len(told) < MAX_LEDGER_IDS:
                 return delay_s
         return 0.0
 

@@ -56,7 +56,7 @@ class Billing:
     billed: Mapping[str, int] = field(default_factory=dict)
     offsets: Mapping[str, int] = field(default_factory=dict)
     baseline: frozenset[str] = frozenset()
-    """Keys with more than 0 in the server's snapshot."""
+    """Keys in the server's snapshot, all with more than 0."""
     pending: Pending | None = None
     resume_after: str = ""
 
@@ -159,12 +159,11 @@ def values_accepted(billing: Billing, ignored: int) -> Billing:
     """The server has the values report; ``ignored`` of its users are not to be billed."""
     pending = billing.pending
     assert pending is not None, "an answer belongs to a report"
-    offsets = billing.offsets
     return replace(
         billing,
         pending=None,
         billed={**billing.billed, **pending.totals},
-        baseline=frozenset(key for key, total in pending.totals.items() if total > offsets.get(key, 0)),
+        baseline=frozenset(pending.totals),  # nobody is told of whose value is 0
         zero_due=ignored > 0,
     )
 

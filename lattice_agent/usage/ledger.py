@@ -95,7 +95,9 @@ def take_reading(book: SourceBook | None, counters: Counters, now: Moment, ended
     if is_restarted(book, uptime_s, now, is_live=counters.is_live):
         steps, raw = seen, seen
     else:
-        steps = {key: _step(book.raw.get(key, 0), value) for key, value in seen.items()}
+        before = book.raw.get
+        # What was gained; of a counter that fell, what it shows.
+        steps = {key: value - old if value >= (old := before(key, 0)) else value for key, value in seen.items()}
         raw = {**book.raw, **seen}
     totals = {**book.totals, **{key: book.totals.get(key, 0) + step for key, step in steps.items()}}
     _check(totals, steps)
@@ -109,16 +111,14 @@ def _is_read_before(book: SourceBook, seen: Mapping[str, int], uptime_s: int) ->
     return is_same and any(seen.values())
 
 
-def _step(before: int, now: int) -> int:
-    return now - before if now >= before else now
-
-
 def _check(totals: Mapping[str, int], steps: Mapping[str, int]) -> None:
     if len(totals) > KEYS_LIMIT:
         raise UsageSourceError(
             f"more than {KEYS_LIMIT} ids were seen; those beyond cannot be counted",
             hint="ids that change all the time are no user ids: check what the core labels its users with",
         )
+    if max(totals.values(), default=0) <= ABSURD_BYTES:
+        return
     for key, step in steps.items():
         if totals[key] > ABSURD_BYTES:
             raise UsageSourceError(f"{user_of(key)!r} would have moved {totals[key]} bytes (+{step}), above 2^53")

@@ -31,14 +31,10 @@ class Answered(Protocol):
 
 def values_report(node_id: str, values: Mapping[str, int], collector: Collector) -> bytes:
     """A report of values by key (``usage.ledger``). The uptime is always 0: it would be a second sign of restarts."""
-    lines: dict[str, dict[str, int] | None] = {}
-    users: dict[str, int] = {}
-    for key, value in values.items():
-        if LINE_SEPARATOR in key:
-            line = line_of(key)
-            lines[line] = {**(lines.get(line) or {}), user_of(key): value}
-        else:
-            users[key] = value
+    users, lines = dict(values), dict[str, dict[str, int] | None]()
+    for key in [key for key in values if LINE_SEPARATOR in key]:
+        line = line_of(key)
+        lines[line] = {**(lines.get(line) or {}), user_of(key): users.pop(key)}
     snapshot = UsageSnapshot(
         node_id=node_id,
         at=collector.read_at,

@@ -63,8 +63,10 @@ def normalise(raw: RawUsage, names: Mapping[str, str] = _NO_NAMES) -> Counters:
 
 
 def _legal(counts: Mapping[str, int], place: str, names: Mapping[str, str], left_out: set[str]) -> dict[str, int]:
-    merged: dict[str, int] = {}
     is_legal = _USER_ID.fullmatch
+    if not names and all(map(is_legal, counts)) and max(counts.values(), default=0) <= ABSURD_BYTES:
+        return dict(counts)  # the usual case of thousands of users, without a step for each
+    merged: dict[str, int] = {}
     for raw_id, count in counts.items():
         user = raw_id.strip()
         if names:

@@ -157,9 +157,13 @@ def test_after_ignored_users_a_zero_report_follows(ignored: int) -> None:
     assert after.baseline == frozenset({"ann"})
 
 
-def test_a_value_of_0_is_no_baseline() -> None:
-    billing = base.with_pending(Billing(zero_due=False, offsets={"ann": 5}), Part({"ann": 5}, is_all=True), b"")
-    assert base.values_accepted(billing, 0).baseline == frozenset()
+def test_nobody_is_told_of_whose_value_is_0() -> None:
+    billing = Billing(zero_due=False, offsets={"ann": 5, "bob": 5}, billed={"ann": 5, "bob": 5})
+    part = base.next_part(billing, {"ann": 5, "bob": 6})
+    assert part is not None
+    assert part.totals == {"bob": 6}
+    taken = base.values_accepted(base.with_pending(billing, part, b""), 0)
+    assert taken.baseline == {"bob"}
 
 
 def test_no_answer_makes_only_a_values_report_unknown() -> None:
