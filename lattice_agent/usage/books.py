@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.main import IncEx
 
 from lattice_agent.errors import UsageSourceError
-from lattice_agent.usage.billing import Billing, unanswered
+from lattice_agent.usage.billing import Billing, Pending, unanswered
 from lattice_agent.usage.ledger import Moment, SourceBook, summed, take_reading
 from lattice_agent.usage.ledger_account import LedgerAccount
 from lattice_agent.usage.normalise import Counters
@@ -20,12 +19,13 @@ log = logging.getLogger(__name__)
 SEQ_BLOCK: Final = 1_000
 """Numbers of ledger reports that are taken from disk at once; a crash skips the rest of a block."""
 
+# What is on its way has documents of its own: thousands of totals would be written once more for every step of it. The
+# bytes of a values report stand alone, because in JSON they would be twice as long.
 _SOURCE: Final = "source:"
 _STANDING: Final = "standing"
 _PENDING: Final = "pending"
-"""The bytes of the values report on its way, apart from the rest: in JSON they would be twice as long."""
-
-_BODY_APART: Final[IncEx] = {"billing": {"pending": {"body": True}}}
+_BODY: Final = "pending body"
+_TOLD: Final = "told"
 
 
 class DocumentStore(Protocol):
@@ -46,8 +46,10 @@ class Standing:
     seq_limit: int = 0
 
 
-_BOOK: Final = TypeAdapter(SourceBook)
+_BOOKS: Final = TypeAdapter(SourceBook)
 _STANDINGS: Final = TypeAdapter(Standing)
+_PENDINGS: Final = TypeAdapter(Pending)
+_TOTALS: Final = TypeAdapter(dict[str, int])
 
 
 class UsageBooks:
@@ -77,13 +79,13 @@ class UsageBooks:
         """What an earlier life of the agent left; or a new ledger, when there is nothing, or not all can be read."""
         documents = await self._store.load()
         try:
-            books = {name: _BOOK.validate_json(documents[_SOURCE + name]) for name in _source_names(documents)}
-            standing = _with_body(_STANDINGS.validate_json(documents[_STANDING]), documents)
+            books = _books_in(documents)
+            standing = _standing_in(documents)
         except (KeyError, ValidationError) as error:
             if documents:
                 log.error("the usage ledger in state.db cannot be read, a new one is begun: %s", _reason(error))
             # All of it: totals without what was billed of them would be billed again.
-            await self._save(self._standing, dict.fromkeys(documents))
+            await self._store.put({**dict.fromkeys(documents), _STANDING: _STANDINGS.dump_json(self._standing)})
             return
         self._books = books
         # What an earlier life left on its way may have arrived: it can have died before it knew.
@@ -102,34 +104,59 @@ class UsageBooks:
         before = self._books.get(source)
         book = take_reading(before, counters, now, ended)
         if before is None or _has_moved(before, book):
-            await self._store.put({f"{_SOURCE}{source}": _BOOK.dump_json(book)})
+            await self._store.put({f"{_SOURCE}{source}": _BOOKS.dump_json(book)})
         self._books[source] = book
 
     async def set_standing(self, billing: Billing, account: LedgerAccount | None = None) -> None:
         """Enters what was sent or answered; nothing is written when that changes nothing."""
-        standing = replace(self._standing, billing=billing, account=account or self._standing.account)
-        if standing != self._standing:
-            await self._save(standing, {})
+        await self._save(replace(self._standing, billing=billing, account=account or self._standing.account))
 
     async def next_seq(self) -> int:
         """A number above all that were given before, by this life or an earlier one."""
         self._seq += 1
         if self._seq > self._standing.seq_limit:
-            await self._save(replace(self._standing, seq_limit=self._standing.seq_limit + SEQ_BLOCK), {})
+            await self._save(replace(self._standing, seq_limit=self._standing.seq_limit + SEQ_BLOCK))
         return self._seq
 
-    async def _save(self, standing: Standing, also: Mapping[str, bytes | None]) -> None:
-        body = _body_of(standing)
-        if body != _body_of(self._standing):
-            also = {**also, _PENDING: body}
-        await self._store.put({**also, _STANDING: _STANDINGS.dump_json(standing, exclude=_BODY_APART)})
+    async def _save(self, standing: Standing) -> None:
+        if documents := _changed(self._standing, standing):
+            await self._store.put(documents)
         self._standing = standing
+
+
+def _changed(before: Standing, after: Standing) -> dict[str, bytes | None]:
+    """The documents that differ."""
+    documents: dict[str, bytes | None] = {}
+    if (rest := _without_what_is_on_its_way(after)) != _without_what_is_on_its_way(before):
+        documents[_STANDING] = _STANDINGS.dump_json(rest)
+    if (pending := after.billing.pending) != before.billing.pending:
+        documents[_PENDING] = None if pending is None else _PENDINGS.dump_json(pending, exclude={"body"})
+        documents[_BODY] = None if pending is None else pending.body
+    if (told := after.account.told) != before.account.told:
+        documents[_TOLD] = _TOTALS.dump_json(dict(told)) if told else None
+    return documents
+
+
+def _without_what_is_on_its_way(standing: Standing) -> Standing:
+    billing, account = replace(standing.billing, pending=None), replace(standing.account, told={})
+    return replace(standing, billing=billing, account=account)
+
+
+def _standing_in(documents: Mapping[str, bytes]) -> Standing:
+    standing = _STANDINGS.validate_json(documents[_STANDING])
+    billing, account = standing.billing, standing.account
+    if _PENDING in documents:
+        pending = _PENDINGS.validate_json(documents[_PENDING])
+        billing = replace(billing, pending=replace(pending, body=documents[_BODY]))
+    if _TOLD in documents:
+        account = replace(account, told=_TOTALS.validate_json(documents[_TOLD]))
+    return replace(standing, billing=billing, account=account)
 
 
 def totals_in(documents: Mapping[str, bytes]) -> dict[str, int]:
     """Bytes by key over all sources, out of the documents; ``UsageSourceError`` when one cannot be read."""
     try:
-        return summed({name: _BOOK.validate_json(documents[_SOURCE + name]) for name in _source_names(documents)})
+        return summed(_books_in(documents))
     except ValidationError as error:
         raise UsageSourceError(f"the ledger cannot be read: {_reason(error)}") from None
 
@@ -138,20 +165,9 @@ def _new_ledger_id() -> str:
     return secrets.token_hex(16)
 
 
-def _body_of(standing: Standing) -> bytes | None:
-    return None if standing.billing.pending is None else standing.billing.pending.body
-
-
-def _with_body(standing: Standing, documents: Mapping[str, bytes]) -> Standing:
-    pending = standing.billing.pending
-    if pending is None:
-        return standing
-    billing = replace(standing.billing, pending=replace(pending, body=documents[_PENDING]))
-    return replace(standing, billing=billing)
-
-
-def _source_names(documents: Mapping[str, bytes]) -> list[str]:
-    return [name.removeprefix(_SOURCE) for name in documents if name.startswith(_SOURCE)]
+def _books_in(documents: Mapping[str, bytes]) -> dict[str, SourceBook]:
+    names = [name for name in documents if name.startswith(_SOURCE)]
+    return {name.removeprefix(_SOURCE): _BOOKS.validate_json(documents[name]) for name in names}
 
 
 def _has_moved(before: SourceBook, book: SourceBook) -> bool:
