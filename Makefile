@@ -32,6 +32,7 @@ bench: setup      ## the figures of the README, measured here
 	@$(PY) bench/footprint.py
 	@$(PY) bench/sandbox.py
 	@$(PY) bench/facts.py
+	@$(PY) bench/usage.py
 
 clean:            ## remove what the other targets made
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis *.egg-info build dist
