@@ -26,7 +26,7 @@ def configured_sources(usage: UsageSettings) -> "tuple[UsageSource, ...]":
     if usage.file is not None:
         from lattice_agent.usage.file import FileSource
 
-        sources.append(FileSource(usage.file, timeout_s=timeout_s))
+        sources.append(FileSource(usage.file, timeout_s=timeout_s, max_age_s=usage.file_max_age_s or None))
     if usage.url:
         from lattice_agent.usage.url import LoopbackUrlSource
 

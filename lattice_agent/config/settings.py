@@ -240,6 +240,14 @@ class UsageSettings:
         low=MIN_PERIOD_S,
         high=MAX_PERIOD_S,
     )
+    file_max_age_s: float = seconds(
+        "Time after which a usage file that nobody writes is an error; 0: 5 min with a core uptime in it, else never.",
+        flag="proxy-usage-file-max-age",
+        env="LATTICE_PROXY_USAGE_FILE_MAX_AGE",
+        default=0.0,
+        low=0.0,
+        high=MAX_PERIOD_S,
+    )
     timeout_s: float = seconds(
         "Time allowed for one collection; 0 means 3 s.",
         flag="proxy-usage-timeout",

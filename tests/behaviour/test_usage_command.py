@@ -98,7 +98,8 @@ def test_the_totals_of_a_running_agent_are_shown(counters: Path, tmp_path: Path)
         with site.agent(*flags):
             wait_until(lambda: totals() == {"ann": 0}, "the first reading")
             write(counters, {"ann": 1234})
-            wait_until(lambda: totals() == {"ann": 234}, "the second reading")
+            wait_until(lambda: totals() != {"ann": 0}, "the second reading")
+            assert totals() == {"ann": 234}
 
 
 def test_a_watch_ends_with_control_c(counters: Path) -> None:
@@ -112,3 +113,17 @@ def test_a_watch_ends_with_control_c(counters: Path) -> None:
     finally:
         process.kill()
         process.stdout.close()
+
+
+def test_a_file_that_nobody_writes_for_the_set_time_is_an_error(counters: Path) -> None:
+    words = [COMMAND, "usage", "--watch", "--json", "-proxy-usage-file", counters, "-proxy-usage-file-max-age", "0.5s"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        first, second = (json.loads(process.stdout.readline())["sources"][0] for _ in range(2))
+    finally:
+        process.kill()
+        process.wait(OUTER_S)
+        process.stdout.close()
+    assert (first["status"], second["status"]) == ("ok", "error")
+    assert "has not changed for" in second["error"]

@@ -147,7 +147,7 @@ async def test_the_same_content_written_again_is_a_sign_of_life(tmp_path: Path, 
     for turn in range(4):
         write(path, {"a": 5})
         os.utime(path, (turn, turn))
-        await source.read()
+        assert (await source.read()).user_bytes == {"a": 5}
         await trio.sleep(50)
 
 
