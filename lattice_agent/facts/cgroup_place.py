@@ -14,21 +14,21 @@ A group is held to its own limit and to those of all groups above it, so the gro
 A version 1 hierarchy carries some controllers, the version 2 hierarchy those that no version 1 hierarchy has taken.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
+from lattice_agent.facts.inventory.mountinfo import unescape
+
 CONTROLLERS: Final = ("memory", "cpu", "pids")
 _GROUPS_LIMIT: Final = 64  # on one way; of a deeper one those next to our group count
 _ROOT, _POINT, _FIXED_FIELDS = 3, 4, 6  # of a line of mountinfo, proc_pid_mountinfo(5)
-_ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 _UP: Final = ".."
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
+class Hierarchy:
     """A mounted hierarchy. ``controllers`` are the known ones of version 1; version 2 has none here."""
 
     version: int
@@ -56,32 +56,27 @@ def parse_membership(cgroup: str) -> dict[str, str]:
     return paths
 
 
-def parse_cgroup_mounts(mountinfo: str) -> list[Mount]:
+def parse_cgroup_mounts(mountinfo: str) -> list[Hierarchy]:
     """The hierarchies out of ``/proc/self/mountinfo`` that are of version 2 or have one of our controllers."""
     mounts = (_parse_mount(line) for line in mountinfo.splitlines() if " - cgroup" in line)
     return [mount for mount in mounts if mount is not None]
 
 
-def _parse_mount(line: str) -> Mount | None:
+def _parse_mount(line: str) -> Hierarchy | None:
     before, _, after = line.partition(" - ")
     fields, types = before.split(" "), after.split(" ")
     if len(fields) < _FIXED_FIELDS or len(types) < 3:
         return None
-    root, point = _unescaped(fields[_ROOT]), _unescaped(fields[_POINT])
+    root, point = unescape(fields[_ROOT]), unescape(fields[_POINT])
     if _UP in point.split("/"):  # no kernel writes it, and it would lead out of a recorded tree
         return None
     controllers = frozenset(types[2].split(",")).intersection(CONTROLLERS)
     if types[0] == "cgroup2":
-        return Mount(2, root, point)
-    return Mount(1, root, point, controllers) if types[0] == "cgroup" and controllers else None
+        return Hierarchy(2, root, point)
+    return Hierarchy(1, root, point, controllers) if types[0] == "cgroup" and controllers else None
 
 
-def _unescaped(field: str) -> str:
-    """Blanks and backslashes, which mountinfo writes as three octal digits."""
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), field)
-
-
-def find_place(controller: str, paths: dict[str, str], mounts: Iterable[Mount]) -> Place | None:
+def find_place(controller: str, paths: dict[str, str], mounts: Iterable[Hierarchy]) -> Place | None:
     """Where a controller's limits are; without groups if ours cannot be seen, ``None`` if no hierarchy may have it."""
     known = tuple(mounts)
     own = [mount for mount in known if controller in mount.controllers]

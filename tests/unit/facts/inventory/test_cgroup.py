@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lattice_agent.facts.cgroup_place import (
-    Mount,
+    Hierarchy,
     Place,
     find_place,
     groups_on,
@@ -60,9 +60,12 @@ def test_a_broken_membership_is_left_out(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "mounts"),
     [
-        (v2(), [Mount(2, "/", "/sys/fs/cgroup")]),
-        (v2("/..", "/a\\040b\\134"), [Mount(2, "/..", "/a b\\")]),
-        (v1("cpu,cpuacct", "/docker/1f"), [Mount(1, "/docker/1f", "/sys/fs/cgroup/cpu,cpuacct", frozenset({"cpu"}))]),
+        (v2(), [Hierarchy(2, "/", "/sys/fs/cgroup")]),
+        (v2("/..", "/a\\040b\\134"), [Hierarchy(2, "/..", "/a b\\")]),
+        (
+            v1("cpu,cpuacct", "/docker/1f"),
+            [Hierarchy(1, "/docker/1f", "/sys/fs/cgroup/cpu,cpuacct", frozenset({"cpu"}))],
+        ),
         (v1("name=systemd"), []),
         (v1("cpuset"), []),
         (v2(point="/sys/../../etc"), []),
@@ -72,7 +75,7 @@ def test_a_broken_membership_is_left_out(line: str) -> None:
         ("", []),
     ],
 )
-def test_mounts_of_our_controllers_are_found(line: str, mounts: list[Mount]) -> None:
+def test_mounts_of_our_controllers_are_found(line: str, mounts: list[Hierarchy]) -> None:
     assert parse_cgroup_mounts(line) == mounts
 
 
@@ -113,7 +116,7 @@ def test_of_an_absurdly_deep_group_the_nearest_count() -> None:
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_of_several_mounts_that_with_most_groups_counts(backwards: bool) -> None:
-    mounts = [Mount(2, "/a/b", "/inner"), Mount(2, "/", "/outer"), Mount(2, "/other", "/foreign")]
+    mounts = [Hierarchy(2, "/a/b", "/inner"), Hierarchy(2, "/", "/outer"), Hierarchy(2, "/other", "/foreign")]
     place = find_place("memory", {"": "/a/b"}, reversed(mounts) if backwards else mounts)
     assert place == Place(2, ("outer/a/b", "outer/a", "outer"))
 
