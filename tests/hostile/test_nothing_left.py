@@ -101,6 +101,14 @@ def take(agent: Agent, number: int, short: Short) -> None:
     assert not seen.uncertain
 
 
+def fill_the_pool(agent: Agent) -> None:
+    """As many cells are kept as ever are. How many a storm brings about depends on how often it had to wait for one."""
+    together = [agent.begin("sh", text="sleep 0.2", wall_s=10.0) for _ in range(2 * CELLS_KEPT)]
+    for number in together:
+        take(agent, number, Short("sleep 0.2"))
+    eventually(lambda: waiting_cells(agent), CELLS_KEPT)
+
+
 @dataclass(frozen=True)
 class Inventory:
     """All that a world has. Read when the pool is full, so that two of them can be compared."""
@@ -203,14 +211,14 @@ def mapped_files(pid: int) -> Counter[str]:
 def test_after_thousands_of_hostile_scripts_nothing_is_left(who: str, early: int, runs: int) -> None:
     with an_agent(who) as agent:
         storm(agent, 0, early)
-        eventually(lambda: waiting_cells(agent), CELLS_KEPT)
+        fill_the_pool(agent)
         before, keys_before = take_inventory(agent), keys()
         pids = {"agent": agent.outer_pid, "spawner": agent.world.outer_pid(agent.spawner)}
         memory_before = {name: memory_kib(pid) for name, pid in pids.items()}
         mapped_before = {name: mapped_files(pid) for name, pid in pids.items()}
 
         storm(agent, early, runs)
-        eventually(lambda: waiting_cells(agent), CELLS_KEPT)
+        fill_the_pool(agent)
         eventually(lambda: take_inventory(agent), before)
         eventually(lambda: keys() < keys_before + 100, True)
         for name, pid in pids.items():
