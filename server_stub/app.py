@@ -5,6 +5,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from server_stub.api import agent, health, operator
+from server_stub.api.agent_streams import AgentStreams
 from server_stub.api.envelope import Envelope, answer_http_exception
 from server_stub.api.plane import Plane, Rates, RunSync
 from server_stub.api.watch import TaskWatch
@@ -26,5 +27,5 @@ def build_app(store: Store, clock: Clock, settings: Settings, run_sync: RunSync)
         exception_handlers={HTTPException: answer_http_exception},
     )
     app.router.redirect_slashes = False  # a redirect would lose the body, and clients refuse redirects
-    app.state.plane = Plane(store, clock, settings, run_sync, Rates.of(settings), watch)
+    app.state.plane = Plane(store, clock, settings, run_sync, Rates.of(settings), watch, AgentStreams(settings.limits))
     return app

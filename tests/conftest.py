@@ -13,6 +13,7 @@ PROGRAMS = {
     "needs_node": ("node",),
     "needs_inspection": ("lscpu", "lsblk", "findmnt", "ip", "free", "df", "nproc", "systemd-detect-virt"),
     "needs_v2ray": ("v2ray", "v2ctl"),
+    "needs_chromium": ("chromium",),
 }
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 

@@ -14,6 +14,12 @@ USAGE_LEDGER: Final = "usage.ledger"
 """POST /api/agent/usage-ledger is taken."""
 METRICS_DETAIL: Final = "metrics.detail"
 """A heartbeat may carry ``metrics_detail``."""
+CONTROL_TASKS: Final = "control.tasks"
+"""The control stream carries ``task.ready``, ``task.cancel``, ``drain`` and live output (``wire.control``)."""
+RESULT_DETAIL: Final = "results.detail"
+"""A result may carry ``detail`` (``wire.results.RunDetail``)."""
+POLICY_SUMMARY: Final = "policy.summary"
+"""A heartbeat may carry ``policy`` (``wire.policy.PolicySummary``)."""
 MAX_RESULTS: Final = 32
 """Results in one POST /api/agent/task-results."""
 MAX_LEASES: Final = 16

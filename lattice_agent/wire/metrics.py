@@ -7,6 +7,7 @@ from lattice_agent.wire.fact import Fact
 from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.hello import Addresses, Compatibility
 from lattice_agent.wire.metrics_detail import MetricsDetail
+from lattice_agent.wire.policy import PolicySummary
 from lattice_agent.wire.runtime import AgentRuntime
 
 _TRAFFIC = "interfaces that count"
@@ -47,7 +48,7 @@ class Metrics(WireModel):
 
 
 class Heartbeat(Addresses):
-    """Only ``node_id`` is required by the server. ``metrics_detail`` is ours (docs/protocol.md)."""
+    """Only ``node_id`` is required by the server. ``metrics_detail`` and ``policy`` are ours (docs/protocol.md)."""
 
     node_id: str = ""
     version: str = ""
@@ -56,3 +57,4 @@ class Heartbeat(Addresses):
     host_facts: HostFacts = HostFacts()
     agent_runtime: AgentRuntime | None = None
     metrics_detail: Annotated[MetricsDetail | None, OMIT] = None
+    policy: Annotated[PolicySummary | None, OMIT] = None

@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from server_stub.api.gate import admit_node_by_query
-from server_stub.api.plane import Plane, plane_of
+from server_stub.api.plane import plane_of
 from server_stub.errors import Refused
 
 
@@ -15,13 +15,10 @@ async def control_stream(websocket: WebSocket) -> None:
     """Stays open until the agent leaves; what an agent says is read and forgotten."""
     plane = plane_of(websocket)
     node_id = await admit_node_by_query(websocket)
-    _enter(plane, node_id)
-    try:
+    with plane.streams.open(node_id):
         await websocket.accept()
         while (await websocket.receive())["type"] != "websocket.disconnect":
             pass
-    finally:
-        _leave(plane, node_id)
 
 
 async def terminal_stream(websocket: WebSocket) -> None:
@@ -39,20 +36,6 @@ def _no_session(session_id: str) -> None:
     if not session_id:
         raise Refused(400, "session_id is required")
     raise Refused(404, "terminal session not found")
-
-
-def _enter(plane: Plane, node_id: str) -> None:
-    streams = plane.control_streams
-    limits = plane.settings.limits
-    if streams.get(node_id, 0) >= limits.control_streams_per_node or sum(streams.values()) >= limits.control_streams:
-        raise Refused(429, "too many control streams")
-    streams[node_id] = streams.get(node_id, 0) + 1
-
-
-def _leave(plane: Plane, node_id: str) -> None:
-    plane.control_streams[node_id] -= 1
-    if not plane.control_streams[node_id]:
-        del plane.control_streams[node_id]
 
 
 def routes() -> list[BaseRoute]:

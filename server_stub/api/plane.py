@@ -1,12 +1,13 @@
 """What every endpoint works with, and how it gets at the store without blocking the event loop."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from starlette.requests import HTTPConnection
 
+from server_stub.api.agent_streams import AgentStreams
 from server_stub.api.watch import TaskWatch
 from server_stub.clock import Clock
 from server_stub.config import Settings
@@ -51,8 +52,7 @@ class Plane:
     run_sync: RunSync
     rates: Rates
     watch: TaskWatch
-    control_streams: dict[str, int] = field(default_factory=dict)
-    """Open control WebSockets by node."""
+    streams: AgentStreams
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -43,6 +43,14 @@ class Target:
     lease_expires_at: datetime | None = None
     failed: bool = False
     finished_at: datetime | None = None
+    leased_at: datetime | None = None
+    """Of the newest lease."""
+    running_since: datetime | None = None
+    """When the node said that it runs; unset where it says nothing."""
+    cancel_requested_at: datetime | None = None
+    outcome: str = ""
+    """How it ended, in the words of ``server_stub.rules.outcomes``; empty while it has not."""
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class StoredInventory:
 
 @dataclass(frozen=True)
 class Presence:
-    """What a node last said about itself. The four documents are JSON objects, ``None`` while unknown."""
+    """What a node last said about itself. The five documents are JSON objects, ``None`` while unknown."""
 
     last_seen: datetime | None = None
     agent_version: str = ""
@@ -43,6 +43,7 @@ class Presence:
     metrics: dict[str, Any] | None = None
     agent_runtime: dict[str, Any] | None = None
     metrics_detail: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class Node:
     disabled: bool = False
     overrides: dict[str, Any] = field(default_factory=dict)
     presence: Presence = field(default_factory=Presence)
+    tags: tuple[str, ...] = ()
+    draining: bool = False
+    """It is handed no tasks; what runs on it may end."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,13 @@ class Task:
     attempts: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    concurrency: int = 0
+    """Targets that may be leased at once; 0 is all."""
+    max_failures: int = 0
+    """When so many targets have failed, those that are still queued are cancelled; 0 is never."""
+    queue_timeout_sec: int = 0
+    """A target that is queued for longer times out; 0 is never."""
+    rerun_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,8 @@ class StoredResult:
     started_at: datetime | None
     finished_at: datetime
     received_at: datetime
+    detail: dict[str, Any] | None = None
+    """``RunDetail`` as it came; None from an agent that does not speak ``results.detail``."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from server_stub.times import from_us, opt_from_us, opt_to_us, to_us
 
 _NODE = (
     "SELECT id, name, identity_uuid, created_at, disabled, overrides, last_seen, agent_version, addresses, host_facts,"
-    " metrics, agent_runtime, metrics_detail FROM node"
+    " metrics, agent_runtime, metrics_detail, policy, tags, draining FROM node"
 )
 _EXECUTION_DISABLED = "task_execution_disabled"
 
@@ -62,10 +62,16 @@ class SqliteNodes:
     def set_overrides(self, node_id: str, overrides: dict[str, Any]) -> None:
         self._connection.execute("UPDATE node SET overrides = ? WHERE id = ?", (json.dumps(overrides), node_id))
 
+    def set_tags(self, node_id: str, tags: Sequence[str]) -> None:
+        self._connection.execute("UPDATE node SET tags = ? WHERE id = ?", (json.dumps(list(tags)), node_id))
+
+    def set_draining(self, node_id: str, draining: bool) -> None:
+        self._connection.execute("UPDATE node SET draining = ? WHERE id = ?", (draining, node_id))
+
     def set_presence(self, node_id: str, presence: Presence) -> None:
         self._connection.execute(
             "UPDATE node SET last_seen = ?, agent_version = ?, addresses = ?, host_facts = ?, metrics = ?,"
-            " agent_runtime = ?, metrics_detail = ? WHERE id = ?",
+            " agent_runtime = ?, metrics_detail = ?, policy = ? WHERE id = ?",
             (
                 opt_to_us(presence.last_seen),
                 presence.agent_version,
@@ -74,6 +80,7 @@ class SqliteNodes:
                 _opt_json(presence.metrics),
                 _opt_json(presence.agent_runtime),
                 _opt_json(presence.metrics_detail),
+                _opt_json(presence.policy),
                 node_id,
             ),
         )
@@ -152,11 +159,14 @@ def _opt_document(text: str | None) -> dict[str, Any] | None:
 
 
 def _node(row: tuple[Any, ...]) -> Node:
-    node_id, name, identity, created, disabled, overrides, seen, version, addresses, *documents = row
+    node_id, name, identity, created, disabled, overrides, seen, version, addresses, *documents, tags, draining = row
     presence = Presence(
         opt_from_us(seen),
         version,
         Addresses(**json.loads(addresses)),
         *map(_opt_document, documents),
     )
-    return Node(node_id, name, identity, from_us(created), bool(disabled), json.loads(overrides), presence)
+    return Node(
+        *(node_id, name, identity, from_us(created), bool(disabled), json.loads(overrides), presence),
+        *(tuple(json.loads(tags)), bool(draining)),
+    )

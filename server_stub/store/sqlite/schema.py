@@ -5,7 +5,7 @@ from typing import Final
 
 from server_stub.errors import StoreError
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Kept in ``PRAGMA user_version``; a database from a newer program is refused, never downgraded."""
 
 # A table of its own: up to a megabyte, and never wanted where nodes are listed.
@@ -114,18 +114,48 @@ CREATE TRIGGER audit_unchanged BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 
 CREATE TRIGGER audit_kept BEFORE DELETE ON audit
 WHEN OLD.id > coalesce((SELECT id FROM audit_floor WHERE origin = OLD.origin), 0)
 BEGIN SELECT raise(ABORT, 'audit is append-only'); END;
+"""
+
+_OPERATION: Final = """
+ALTER TABLE node ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE node ADD COLUMN draining INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE node ADD COLUMN policy TEXT;
+ALTER TABLE operator ADD COLUMN password_hash TEXT;
+ALTER TABLE task ADD COLUMN concurrency INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE task ADD COLUMN max_failures INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE task ADD COLUMN queue_timeout_sec INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE task ADD COLUMN rerun_of TEXT NOT NULL DEFAULT '';
+ALTER TABLE target ADD COLUMN leased_at INTEGER;
+ALTER TABLE target ADD COLUMN running_since INTEGER;
+ALTER TABLE target ADD COLUMN cancel_requested_at INTEGER;
+ALTER TABLE target ADD COLUMN outcome TEXT NOT NULL DEFAULT '';
+ALTER TABLE target ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+ALTER TABLE result ADD COLUMN detail TEXT;
 
 -- Columns in the order in which tasks.py takes a row apart.
 CREATE VIEW task_row AS SELECT
     id, actor, interpreter, script, script_sha256, timeout_sec, output_limit, created_at,
     (SELECT json_group_array(node_id) FROM target WHERE task_seq = seq) AS nodes, status, reason,
-    (SELECT max(attempts) FROM target WHERE task_seq = seq) AS attempts, started_at, finished_at, seq
+    (SELECT max(attempts) FROM target WHERE task_seq = seq) AS attempts, started_at, finished_at,
+    concurrency, max_failures, queue_timeout_sec, rerun_of, seq
 FROM task;
 CREATE VIEW target_row AS SELECT
-    task.id AS task_id, node_id, state, attempts, lease_id, lease_expires_at, failed, target.finished_at, task_seq
+    task.id AS task_id, node_id, state, attempts, lease_id, lease_expires_at, failed, target.finished_at,
+    leased_at, running_since, cancel_requested_at, outcome, target.reason, task_seq
 FROM target JOIN task ON seq = task_seq;
-"""
 
+-- Means over a step (seconds), which begins at start; one row for each, so that history is bounded by time alone.
+CREATE TABLE metric (
+    node_id TEXT NOT NULL REFERENCES node (id), step INTEGER NOT NULL, start INTEGER NOT NULL, samples INTEGER NOT NULL,
+    cpu REAL NOT NULL, load1 REAL NOT NULL, memory REAL NOT NULL, disk REAL NOT NULL, rx REAL NOT NULL,
+    tx REAL NOT NULL, PRIMARY KEY (node_id, step, start)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE session (
+    digest BLOB PRIMARY KEY, operator TEXT NOT NULL REFERENCES operator (name), csrf TEXT NOT NULL,
+    created_at INTEGER NOT NULL, used_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
 
 _FROM_1: Final = "ALTER TABLE node ADD COLUMN metrics_detail TEXT;" + _INVENTORY
 _FROM_2: Final = (
@@ -133,7 +163,14 @@ _FROM_2: Final = (
     " ALTER TABLE user ADD COLUMN period_start INTEGER;" + _ACCOUNTING
 )
 
-_STEPS: Final = {0: _TABLES + _INVENTORY + _ACCOUNTING, 1: _FROM_1 + _FROM_2, 2: _FROM_2}
+_FROM_3: Final = "DROP VIEW task_row; DROP VIEW target_row;" + _OPERATION
+
+_STEPS: Final = {
+    0: _TABLES + _INVENTORY + _ACCOUNTING + _OPERATION,
+    1: _FROM_1 + _FROM_2 + _FROM_3,
+    2: _FROM_2 + _FROM_3,
+    3: _FROM_3,
+}
 """By the version that is found, what makes ``VERSION`` of it."""
 
 

@@ -11,7 +11,7 @@ from server_stub.rules.states import Target, TargetState, TaskOutcome, TaskStatu
 from server_stub.store.records import StoredResult, Task
 from server_stub.times import from_us, opt_from_us, opt_to_us, to_us
 
-_TASK_COLUMNS: Final = 15
+_TASK_COLUMNS: Final = 19
 """Of the view ``task_row``; ``target_row`` follows where both are asked for."""
 _PRUNE_EVERY: Final = 64
 """Tasks created between two looks at the retention, so that its cost is spread."""
@@ -27,10 +27,12 @@ class SqliteTasks:
     def add(self, task: Task) -> None:
         seq = self._connection.execute(
             "INSERT INTO task (id, actor, interpreter, script, script_sha256, timeout_sec, output_limit, created_at,"
-            " status, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " status, reason, concurrency, max_failures, queue_timeout_sec, rerun_of)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(task.id, task.actor, task.interpreter, task.script, task.script_sha256, task.timeout_sec),
                 *(task.output_limit, to_us(task.created_at), task.status, task.reason),
+                *(task.concurrency, task.max_failures, task.queue_timeout_sec, task.rerun_of),
             ),
         ).lastrowid
         self._connection.executemany(
@@ -104,7 +106,8 @@ class SqliteTasks:
 
     def put_result(self, result: Result, received_at: datetime) -> None:
         self._connection.execute(
-            "INSERT INTO result VALUES ((SELECT seq FROM task WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO result (task_seq, node_id, lease_id, exit_code, stdout, stderr, error, started_at,"
+            " finished_at, received_at) VALUES ((SELECT seq FROM task WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(result.task_id, result.node_id, result.lease_id, result.exit_code),
                 *(result.stdout, result.stderr, result.error),
@@ -154,19 +157,23 @@ class SqliteTasks:
 
 def _task(row: tuple[Any, ...]) -> Task:
     task_id, actor, interpreter, script, sha256, timeout, limit, created, nodes, *rest = row
-    status, reason, attempts, started, finished, _seq = rest
+    status, reason, attempts, started, finished, *fan_out, _seq = rest
     return Task(
         *(task_id, actor, interpreter, script, sha256, timeout, limit, from_us(created)),
         tuple(sorted(json.loads(nodes))),
         *(TaskStatus(status), reason, attempts, opt_from_us(started), opt_from_us(finished)),
+        *fan_out,
     )
 
 
 def _target(row: tuple[Any, ...]) -> Target:
-    task_id, node_id, state, attempts, lease_id, expires, failed, finished, _task_seq = row
+    task_id, node_id, state, attempts, lease_id, expires, failed, finished, *more, _task_seq = row
+    leased, running, cancel_requested, outcome, reason = more
     return Target(
         *(task_id, node_id, TargetState(state), attempts, lease_id),
         *(opt_from_us(expires), bool(failed), opt_from_us(finished)),
+        *(opt_from_us(leased), opt_from_us(running), opt_from_us(cancel_requested)),
+        *(outcome, reason),
     )
 
 

@@ -133,7 +133,7 @@ def database_of(path: str, version: int) -> sqlite3.Connection:
     return connection
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_older_database_is_brought_to_this_version_and_keeps_what_it_holds(path: str, version: int) -> None:
     database_of(path, version).close()
     inventory = StoredInventory("n1", NOW, {"cpu": {"cores": 4}})
@@ -151,7 +151,7 @@ def test_an_older_database_is_brought_to_this_version_and_keeps_what_it_holds(pa
         store.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_new_database_and_one_brought_from_an_older_version_are_alike(tmp_path: Path, version: int) -> None:
     old = database_of(str(tmp_path / "old.db"), version)
     new = sqlite3.connect(tmp_path / "new.db")
@@ -171,7 +171,7 @@ def test_a_database_of_a_newer_version_is_refused(path: str) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="schema version 99, this program knows 3"):
+    with pytest.raises(StoreError, match="schema version 99, this program knows 4"):
         SqliteStore(path)
 
 

@@ -1,0 +1,95 @@
+"""The open control streams of agents, and what is to be said over them (``lattice_agent.wire.control``).
+
+Nothing here is the only way: what an agent misses because its stream is down, or because it does not read, it learns
+from the database, by its next poll or when its stream opens again.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import anyio
+
+from lattice_agent.wire.control import DRAIN, OUTPUT_FROM, TASK_CANCEL, TASK_READY, Order
+from server_stub.config import Limits
+from server_stub.errors import Refused
+
+_WAITING_MOST: Final = 16
+"""Orders for an agent that does not read; what would be more is dropped, as the reference does."""
+
+
+class AgentStream:
+    """One control stream: orders on their way out."""
+
+    def __init__(self) -> None:
+        self._orders: deque[Order] = deque()
+        self._news = anyio.Event()
+
+    def say(self, order: Order) -> bool:
+        """Queue an order; False if it was dropped. One that waits already is not queued again."""
+        if order in self._orders:
+            return True
+        if len(self._orders) >= _WAITING_MOST:
+            return False
+        self._orders.append(order)
+        self._news.set()
+        return True
+
+    async def next(self) -> Order:
+        """The oldest order; waits for one."""
+        while not self._orders:
+            self._news = anyio.Event()
+            await self._news.wait()
+        return self._orders.popleft()
+
+
+class AgentStreams:
+    """All of them, by node. For the event loop's thread only."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._streams: dict[str, list[AgentStream]] = {}
+        self._count = 0
+
+    @contextmanager
+    def open(self, node_id: str) -> Iterator[AgentStream]:
+        """A stream of this node, as long as the block lasts. ``Refused`` 429 beyond the limits."""
+        own = self._streams.get(node_id, [])
+        if len(own) >= self._limits.control_streams_per_node or self._count >= self._limits.control_streams:
+            raise Refused(429, "too many control streams")
+        stream = AgentStream()
+        self._streams.setdefault(node_id, []).append(stream)
+        self._count += 1
+        try:
+            yield stream
+        finally:
+            self._count -= 1
+            self._streams[node_id].remove(stream)
+            if not self._streams[node_id]:
+                del self._streams[node_id]
+
+    def connected(self, node_id: str) -> bool:
+        """Whether the node has a stream open."""
+        return node_id in self._streams
+
+    def wake(self, node_ids: Iterable[str]) -> None:
+        """There is work for these nodes."""
+        for node_id in node_ids:
+            self._say(node_id, Order(type=TASK_READY))
+
+    def cancel(self, node_id: str, task_id: str) -> None:
+        """The node is to end this task."""
+        self._say(node_id, Order(type=TASK_CANCEL, task_id=task_id))
+
+    def drain(self, node_id: str, on: bool) -> None:
+        """The node is to take no tasks, or to take some again."""
+        self._say(node_id, Order(type=DRAIN, on=on))
+
+    def output_from(self, node_id: str, task_id: str, lease_id: str, position: int) -> None:
+        """The node is to go on with the task's live output from this position."""
+        self._say(node_id, Order(type=OUTPUT_FROM, task_id=task_id, lease_id=lease_id, position=position))
+
+    def _say(self, node_id: str, order: Order) -> None:
+        for stream in self._streams.get(node_id, ()):
+            stream.say(order)
