@@ -109,3 +109,4 @@ CREATE VIEW user_row AS SELECT
     id, name, created_at, enabled, quota_bytes, used_bytes, expires_at, nodes, alerts, last_seen_at, reset_day,
     period_start, (SELECT json_group_object(node_id, bytes) FROM user_node WHERE user_id = id) AS per_node
 FROM user;
+PRAGMA user_version = 3;
