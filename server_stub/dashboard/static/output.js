@@ -1,0 +1,89 @@
+// Follows the output of one task on one node over /api/v1/tasks/{id}/output (docs/protocol.md, section 8).
+
+import { LogView } from "./log_view.js";
+
+const STREAMS = ["stdout", "stderr"];
+
+class Follower {
+  #view;
+  #say;
+  #source;
+  #decoders;
+  #position;
+
+  constructor(url, view, say) {
+    this.#view = view;
+    this.#say = say;
+    this.#restart();
+    this.#source = new EventSource(url);
+    this.#source.addEventListener("open", () => say("Following the output as it comes."));
+    this.#source.addEventListener("error", () => this.#lost());
+    this.#source.addEventListener("output", (event) => this.#output(JSON.parse(event.data)));
+    this.#source.addEventListener("reset", () => this.#restart());
+    this.#source.addEventListener("result", (event) => this.#result(JSON.parse(event.data).result));
+    this.#source.addEventListener("end", (event) => this.#end(JSON.parse(event.data)));
+  }
+
+  #restart() {
+    this.#view.clear();
+    this.#position = 0;
+    this.#decoders = new Map(STREAMS.map((stream) => [stream, new TextDecoder()]));
+  }
+
+  #output({ stream, position, data }) {
+    if (!STREAMS.includes(stream)) return;
+    const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
+    const known = Math.max(0, this.#position - position); // sent again after a reconnection
+    if (known >= bytes.length) return;
+    this.#position = position + bytes.length;
+    this.#view.write(stream, this.#decoders.get(stream).decode(bytes.subarray(known), { stream: true }));
+  }
+
+  /** What was shown is replaced: the result alone says what the script wrote. */
+  #result(result) {
+    this.#source.close();
+    this.#restart();
+    for (const stream of STREAMS) {
+      this.#view.write(stream, result[stream]);
+      this.#view.write(stream, null);
+    }
+    if (!result.stdout && !result.stderr) this.#say(`Ended, ${result.text}. It wrote nothing.`);
+    else this.#say(`Ended, ${result.text}. This is the whole output.`);
+  }
+
+  #end({ text }) {
+    this.#source.close();
+    for (const stream of STREAMS) this.#view.write(stream, null);
+    this.#say(`Ended, ${text}. There is no result; what is shown here may not be all.`);
+  }
+
+  #lost() {
+    const gone = this.#source.readyState === EventSource.CLOSED;
+    this.#say(gone ? "The output cannot be followed; load the page again." : "The connection was lost; connecting again…");
+  }
+}
+
+/** A section of the page with `data-output`, the address of its event stream. */
+function start(section) {
+  const part = (name) => section.querySelector(`[data-part="${name}"]`);
+  const [state, notice, button, log] = ["state", "dropped", "follow", "log"].map(part);
+  const view = new LogView(
+    log,
+    (count) => {
+      notice.hidden = count === 0;
+      notice.textContent = `${count} earlier lines are not shown here. A download has all of them.`;
+    },
+    (on) => {
+      button.setAttribute("aria-pressed", String(on));
+      button.textContent = on ? "Pause" : "Follow";
+    },
+  );
+  button.hidden = false;
+  button.addEventListener("click", () => view.follow(!view.following));
+  view.follow(true);
+  return new Follower(section.dataset.output, view, (text) => {
+    if (state.textContent !== text) state.textContent = text;
+  });
+}
+
+document.querySelectorAll("[data-output]").forEach(start);
