@@ -31,6 +31,12 @@ class Limits:
     """Audit events kept of each origin (operators and server, agents); the oldest go first."""
     waiters: int = 256
     """Requests that wait for a task's end; one more is answered at once with the present state."""
+    login_address_rate: float = 1 / 6
+    """Sign-ins to the web page a second from one address; above it 429."""
+    login_address_burst: int = 10
+    login_name_rate: float = 1 / 10
+    """Sign-ins a second under one name from anywhere; above it 429, also for the operator who has the name."""
+    login_name_burst: int = 20
     control_streams: int = 1_024
     """Open control WebSockets; one more is answered 429."""
     control_streams_per_node: int = 8

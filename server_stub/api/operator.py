@@ -1,5 +1,5 @@
-"""The operators' API under ``/api/v1`` (docs/protocol.md): routes, and the endpoints of nodes and operators. Tasks and
-the audit, users and usage have files of their own."""
+"""The operators' API under ``/api/v1`` (docs/protocol.md): routes, and the endpoints of nodes. Operators, tasks and the
+audit, users and usage have files of their own."""
 
 from functools import partial
 
@@ -8,24 +8,23 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from server_stub.actions import registry
-from server_stub.api import operator_tasks, operator_usage
+from server_stub.api import operator_tasks, operator_usage, operators
 from server_stub.api.answers import document
 from server_stub.api.body import read_order
 from server_stub.api.gate import admit_operator
 from server_stub.api.orders import (
     AddNode,
-    AddOperator,
     ConfigureNode,
     DisableNode,
     Nothing,
     SetIpConfig,
 )
 from server_stub.api.plane import plane_of
-from server_stub.api.views import inventory_view, node_view, operator_view
+from server_stub.api.views import inventory_view, node_view
 from server_stub.errors import Refused
-from server_stub.ids import new_node_token, new_operator_token
+from server_stub.ids import new_node_token
 from server_stub.store.base import Tables
-from server_stub.store.records import Node, Operator, StoredInventory
+from server_stub.store.records import Node, StoredInventory
 from server_stub.times import text
 
 
@@ -109,35 +108,6 @@ def _script_digest(ip_config: SetIpConfig) -> dict[str, str]:
     return {"script": script, "script_sha256": registry.short_digest(script)} if script else {}
 
 
-async def add_operator(request: Request) -> Response:
-    """The token is in this answer and nowhere else."""
-    plane = plane_of(request)
-    actor = await admit_operator(request)
-    order = await read_order(request, AddOperator)
-    token, now = new_operator_token(), plane.now()
-
-    def work(tables: Tables) -> Operator:
-        return registry.add_operator(tables, actor, order.name, token, now)
-
-    return document({"operator": operator_view(await plane.write(work)), "token": token})
-
-
-async def list_operators(request: Request) -> Response:
-    plane = plane_of(request)
-    await admit_operator(request)
-    operators = await plane.read(lambda tables: tables.operators.all())
-    return document({"operators": [operator_view(operator) for operator in operators]})
-
-
-async def revoke_operator(request: Request) -> Response:
-    plane = plane_of(request)
-    actor = await admit_operator(request)
-    await read_order(request, Nothing)
-    name, now = request.path_params["name"], plane.now()
-    operator = await plane.write(lambda tables: registry.revoke_operator(tables, actor, name, now))
-    return document({"operator": operator_view(operator)})
-
-
 def routes() -> list[BaseRoute]:
     """Everything under ``/api/v1``."""
     return [
@@ -148,9 +118,7 @@ def routes() -> list[BaseRoute]:
         Route("/api/v1/nodes/{node_id}/rotate", rotate_node, methods=["POST"]),
         Route("/api/v1/nodes/{node_id}/disable", disable_node, methods=["POST"]),
         Route("/api/v1/nodes/{node_id}/config", configure_node, methods=["PUT"]),
-        Route("/api/v1/operators", add_operator, methods=["POST"]),
-        Route("/api/v1/operators", list_operators, methods=["GET"]),
-        Route("/api/v1/operators/{name}/revoke", revoke_operator, methods=["POST"]),
+        *operators.routes(),
         *operator_usage.routes(),
         *operator_tasks.routes(),
     ]

@@ -89,6 +89,12 @@ class AddOperator(Order):
     name: str
 
 
+class SetPassword(Order):
+    """Null clears it. Its length is checked where it can be said without repeating it."""
+
+    password: str | None
+
+
 class CreateTask(Order):
     """One ``node`` or several ``nodes``; zero and absent limits take the defaults."""
 

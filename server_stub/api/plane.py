@@ -11,6 +11,7 @@ from server_stub.api.agent_streams import AgentStreams
 from server_stub.api.watch import TaskWatch
 from server_stub.clock import Clock
 from server_stub.config import Settings
+from server_stub.passwords import Passwords
 from server_stub.rules.rates import TokenBuckets
 from server_stub.store.base import Store, Tables
 
@@ -30,6 +31,8 @@ class Rates:
     nodes: TokenBuckets
     addresses: TokenBuckets
     denials: TokenBuckets
+    login_addresses: TokenBuckets
+    login_names: TokenBuckets
 
     @classmethod
     def of(cls, settings: Settings) -> "Rates":
@@ -39,6 +42,8 @@ class Rates:
             TokenBuckets(limits.node_rate, limits.node_burst, limits.rate_keys),
             TokenBuckets(limits.address_rate, limits.address_burst, limits.rate_keys),
             TokenBuckets(1 / 60, 1, limits.rate_keys),
+            TokenBuckets(limits.login_address_rate, limits.login_address_burst, limits.rate_keys),
+            TokenBuckets(limits.login_name_rate, limits.login_name_burst, limits.rate_keys),
         )
 
 
@@ -53,6 +58,7 @@ class Plane:
     rates: Rates
     watch: TaskWatch
     streams: AgentStreams
+    passwords: Passwords
 
     def now(self) -> datetime:
         return self.clock.now()

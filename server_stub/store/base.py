@@ -24,6 +24,7 @@ from typing import Any, Protocol, TypeVar
 from server_stub.rules.accounts import Account
 from server_stub.rules.leases import Grant
 from server_stub.rules.results import Result
+from server_stub.rules.sessions import Session
 from server_stub.rules.states import Target, TaskOutcome
 from server_stub.rules.usage import Baseline
 from server_stub.rules.usage_ledger import KnownLedger
@@ -73,6 +74,24 @@ class OperatorTable(Protocol):
     def add(self, name: str, token_sha256: bytes, at: datetime) -> None: ...
     def all(self) -> list[Operator]: ...
     def revoke(self, name: str, at: datetime) -> None: ...
+    def password_hash(self, name: str) -> str | None:
+        """``None`` for an operator without a password, a revoked one and one that does not exist."""
+        ...
+
+    def set_password(self, name: str, encoded: str | None) -> None: ...
+
+
+class SessionTable(Protocol):
+    """Operators' sessions on the web page, by the digest of their cookie."""
+
+    def add(self, session: Session) -> None: ...
+    def get(self, digest: bytes) -> Session | None:
+        """Also one that has run out, but none of a revoked operator."""
+        ...
+
+    def of(self, operator: str) -> list[Session]: ...
+    def note_use(self, digest: bytes, at: datetime) -> None: ...
+    def remove(self, digests: Iterable[bytes]) -> None: ...
 
 
 class TaskTable(Protocol):
@@ -179,6 +198,7 @@ class Tables:
     bookings: BookingTable
     audit: AuditTable
     switches: SwitchTable
+    sessions: SessionTable
 
 
 class Store(Protocol):

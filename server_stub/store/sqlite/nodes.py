@@ -127,6 +127,15 @@ class SqliteOperators:
             "UPDATE operator SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL", (to_us(at), name)
         )
 
+    def password_hash(self, name: str) -> str | None:
+        row = self._connection.execute(
+            "SELECT password_hash FROM operator WHERE name = ? AND revoked_at IS NULL", (name,)
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def set_password(self, name: str, encoded: str | None) -> None:
+        self._connection.execute("UPDATE operator SET password_hash = ? WHERE name = ?", (encoded, name))
+
     def credentials(self) -> dict[bytes, str]:
         """Token digest to name, of the operators that were not revoked."""
         rows = self._connection.execute("SELECT token_sha256, name FROM operator WHERE revoked_at IS NULL")
