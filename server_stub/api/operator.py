@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from server_stub.actions import registry
-from server_stub.api import operator_tasks, operator_usage, operators
+from server_stub.api import operator_metrics, operator_tasks, operator_usage, operators
 from server_stub.api.answers import document
 from server_stub.api.body import read_order
 from server_stub.api.gate import admit_operator
@@ -119,6 +119,7 @@ def routes() -> list[BaseRoute]:
         Route("/api/v1/nodes/{node_id}/disable", disable_node, methods=["POST"]),
         Route("/api/v1/nodes/{node_id}/config", configure_node, methods=["PUT"]),
         *operators.routes(),
+        *operator_metrics.routes(),
         *operator_usage.routes(),
         *operator_tasks.routes(),
     ]

@@ -23,6 +23,7 @@ from typing import Any, Protocol, TypeVar
 
 from server_stub.rules.accounts import Account
 from server_stub.rules.leases import Grant
+from server_stub.rules.metric_history import MetricPoint, Step
 from server_stub.rules.results import Result
 from server_stub.rules.sessions import Session
 from server_stub.rules.states import Target, TaskOutcome
@@ -34,7 +35,9 @@ from server_stub.store.records import (
     Booking,
     BookingQuery,
     Credential,
+    FleetSummary,
     Node,
+    NodeQuery,
     Operator,
     Presence,
     Profile,
@@ -53,7 +56,12 @@ class NodeTable(Protocol):
     def add(self, node: Node, token_sha256: bytes) -> None: ...
     def get(self, node_id: str) -> Node | None: ...
     def all(self) -> list[Node]: ...
+    def find(self, query: NodeQuery, limit: int) -> list[Node]:
+        """By id."""
+        ...
+
     def count(self) -> int: ...
+    def summary(self, online_since: datetime) -> FleetSummary: ...
     def unknown(self, node_ids: Iterable[str]) -> list[str]:
         """Those of the ids that are not registered, in the order given."""
         ...
@@ -186,6 +194,23 @@ class SwitchTable(Protocol):
     def set_task_execution_disabled(self, disabled: bool) -> None: ...
 
 
+class MetricTable(Protocol):
+    """The history of nodes' metrics by node, step and the step's beginning."""
+
+    def at(self, node_id: str, step: Step, start: datetime) -> MetricPoint | None: ...
+    def put(self, node_id: str, step: Step, point: MetricPoint) -> None:
+        """In place of what is there."""
+        ...
+
+    def keep(self, node_id: str, step: Step, since: datetime, until: datetime) -> None:
+        """Forgets what began before ``since`` or after ``until``."""
+        ...
+
+    def since(self, node_id: str, step: Step, start: datetime) -> list[MetricPoint]:
+        """Oldest first."""
+        ...
+
+
 @dataclass(frozen=True)
 class Tables:
     """Everything a transaction can touch."""
@@ -199,6 +224,7 @@ class Tables:
     audit: AuditTable
     switches: SwitchTable
     sessions: SessionTable
+    metrics: MetricTable
 
 
 class Store(Protocol):
