@@ -109,8 +109,9 @@ class SqliteTasks:
 
     def outcomes(self, task_ids: Sequence[str]) -> dict[str, dict[str, int]]:
         rows = self._connection.execute(
-            "SELECT id, state, outcome, failed, running_since IS NOT NULL AS running, count(*) FROM json_each(?)"
-            " JOIN task ON id = value JOIN target ON task_seq = seq GROUP BY id, state, outcome, failed, running",
+            "SELECT task.id, state, outcome, failed, running_since IS NOT NULL AS running, count(*)"
+            " FROM json_each(?) AS wanted JOIN task ON task.id = wanted.value JOIN target ON task_seq = seq"
+            " GROUP BY task.id, state, outcome, failed, running",
             (json.dumps(list(task_ids)),),
         )
         counts: dict[str, dict[str, int]] = {}
