@@ -6,6 +6,7 @@ from server_stub.api import (
     operator_fleet,
     operator_metrics,
     operator_nodes,
+    operator_streams,
     operator_tasks,
     operator_usage,
     operators,
@@ -20,5 +21,6 @@ def routes() -> list[BaseRoute]:
         *operator_metrics.routes(),
         *operator_usage.routes(),
         *operator_tasks.routes(),
+        *operator_streams.routes(),
         *operator_fleet.routes(),
     ]

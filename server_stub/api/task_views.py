@@ -1,6 +1,7 @@
 """Tasks, targets and results as operators see them."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from server_stub.actions.tasks import ShownTask
 from server_stub.api.views import View
@@ -8,6 +9,8 @@ from server_stub.rules.outcomes import describe
 from server_stub.rules.states import Target
 from server_stub.store.records import StoredResult, Task
 from server_stub.times import text
+
+_STREAMS: Final = ("stdout", "stderr")
 
 
 def task_view(task: Task, outcomes: Mapping[str, int]) -> View:
@@ -44,10 +47,12 @@ def whole_task_view(shown: ShownTask) -> View:
     return task_view(shown.task, counts) | {"targets": targets}
 
 
-def shown_task_view(shown: ShownTask) -> View:
-    """One task with its targets and results."""
+def shown_task_view(shown: ShownTask, *, streams: bool = True) -> View:
+    """One task with its targets and results; without ``streams`` results have neither ``stdout`` nor ``stderr``."""
     targets = {target.node_id: target for target in shown.targets}
     results = [result_view(result, targets[result.node_id]) for result in shown.results]
+    if not streams:
+        results = [{name: value for name, value in view.items() if name not in _STREAMS} for view in results]
     return whole_task_view(shown) | {"results": results}
 
 

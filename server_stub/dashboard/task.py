@@ -90,12 +90,11 @@ async def _look(request: Request) -> _Look:
     task_id, wanted = request.path_params["task_id"], request.query_params.get("node")
 
     def work(tables: Tables) -> _Look:
-        shown = show_task(tables, task_id, results=False)
+        shown = show_task(tables, task_id, streams=False)
         target = next((target for target in shown.targets if wanted in (None, target.node_id)), None)
         if target is None:
             raise Refused(404, f"task {task_id} is not for node {wanted}")
-        results = tables.tasks.results(task_id)
-        result = next((result for result in results if result.node_id == target.node_id), None)
+        result = tables.tasks.stored_result(task_id, target.node_id)
         return _Look(shown, target_row(target), result)
 
     return await plane_of(request).read(work)
