@@ -1,6 +1,7 @@
 // Follows the output of one task on one node over /api/v1/tasks/{id}/output (docs/protocol.md, section 8).
 
 import { LogView } from "./log_view.js";
+import { VisibleStream } from "./visible_stream.js";
 
 const STREAMS = ["stdout", "stderr"];
 
@@ -15,13 +16,14 @@ class Follower {
     this.#view = view;
     this.#say = say;
     this.#restart();
-    this.#source = new EventSource(url);
-    this.#source.addEventListener("open", () => say("Following the output as it comes."));
-    this.#source.addEventListener("error", () => this.#lost());
-    this.#source.addEventListener("output", (event) => this.#output(JSON.parse(event.data)));
-    this.#source.addEventListener("reset", () => this.#restart());
-    this.#source.addEventListener("result", (event) => this.#result(JSON.parse(event.data).result));
-    this.#source.addEventListener("end", (event) => this.#end(JSON.parse(event.data)));
+    this.#source = new VisibleStream(() => (this.#position > 0 ? `${url}&position=${this.#position}` : url), {
+      open: () => say("Following the output as it comes."),
+      lost: () => say("The connection was lost; connecting again…"),
+      output: (piece) => this.#output(piece),
+      reset: () => this.#restart(),
+      result: ({ result }) => this.#result(result),
+      end: (ending) => this.#end(ending),
+    });
   }
 
   #restart() {
@@ -41,7 +43,7 @@ class Follower {
 
   /** What was shown is replaced: the result alone says what the script wrote. */
   #result(result) {
-    this.#source.close();
+    this.#source.end();
     this.#restart();
     for (const stream of STREAMS) {
       this.#view.write(stream, result[stream]);
@@ -52,14 +54,9 @@ class Follower {
   }
 
   #end({ text }) {
-    this.#source.close();
+    this.#source.end();
     for (const stream of STREAMS) this.#view.write(stream, null);
     this.#say(`Ended, ${text}. There is no result; what is shown here may not be all.`);
-  }
-
-  #lost() {
-    const gone = this.#source.readyState === EventSource.CLOSED;
-    this.#say(gone ? "The output cannot be followed; load the page again." : "The connection was lost; connecting again…");
   }
 }
 
@@ -71,7 +68,7 @@ function start(section) {
     log,
     (count) => {
       notice.hidden = count === 0;
-      notice.textContent = `${count} earlier lines are not shown here. A download has all of them.`;
+      notice.textContent = count ? `${count} earlier lines are not shown here; a download of the result has all of them.` : "";
     },
     (on) => {
       button.setAttribute("aria-pressed", String(on));
