@@ -1,10 +1,13 @@
 """Tasks, targets and results as operators see them."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
+from server_stub.actions.previewing import NodePreview
 from server_stub.actions.tasks import ShownTask
 from server_stub.api.views import View
+from server_stub.rules.facts import is_online
 from server_stub.rules.outcomes import describe
 from server_stub.rules.states import Target
 from server_stub.store.records import StoredResult, Task
@@ -88,4 +91,19 @@ def result_view(result: StoredResult, target: Target) -> View:
         "started_at": text(result.started_at),
         "finished_at": text(result.finished_at),
         "received_at": text(result.received_at),
+    }
+
+
+def preview_view(preview: NodePreview, now: datetime) -> View:
+    """What a node would say, and what else keeps the task from it."""
+    node, said = preview.node, preview.said
+    kept = "; the node is disabled" if node.disabled else "; the node is draining" if node.draining else ""
+    return {
+        "node_id": node.id,
+        "verdict": said.verdict,
+        "text": said.text + kept,
+        "level": said.level,
+        "timeout_sec": said.timeout_sec,
+        "output_limit": said.output_limit,
+        "online": is_online(node.presence.last_seen, now),
     }

@@ -1,6 +1,6 @@
 """A task that is being written: the fields of its form as they were typed, and what they ask for."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from server_stub.api.orders import CreateTask
@@ -16,7 +16,7 @@ NUMBERS: Final = {
     "concurrency": "nodes at once",
     "max_failures": "failures",
 }
-"""Fields that hold a whole number, with the words that stand beside them in the form."""
+"""Fields that hold a whole number, in the order of ``Draft``, with the words of the form for them."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,17 @@ class Draft:
 
 def sent_draft(form: Form) -> Draft:
     """Browsers send line ends as CR LF; a shell wants LF."""
-    typed = {name: one(form, name) for name in asdict(Draft()) if name not in ("chosen", "script")}
-    script = one(form, "script").replace("\r\n", "\n")
-    return Draft(script=script, chosen=tuple(form.get("chosen", ())), **typed)
+    return Draft(
+        one(form, "script").replace("\r\n", "\n"),
+        one(form, "interpreter"),
+        tuple(form.get("chosen", ())),
+        *(one(form, name) for name in ("nodes", "tags", *NUMBERS)),
+    )
 
 
 def draft_like(task: Task) -> Draft:
     """The same again, to be changed."""
-    numbers = {name: str(getattr(task, name) or "") for name in NUMBERS}
+    numbers: dict[str, Any] = {name: str(getattr(task, name) or "") for name in NUMBERS}
     return Draft(script=task.script, interpreter=task.interpreter, nodes=" ".join(task.nodes), **numbers)
 
 

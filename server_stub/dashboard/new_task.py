@@ -5,26 +5,33 @@ the form comes back once with that on it, and sends when it is told to a second 
 same while one types; without it everything works, too.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from server_stub.actions.previewing import NodePreview, preview_task
 from server_stub.actions.tasks import create_task, show_task
 from server_stub.api.announce import announce_new
 from server_stub.api.operator_tasks import order_of
-from server_stub.api.plane import plane_of
+from server_stub.api.orders import CreateTask
+from server_stub.api.plane import Plane, plane_of
 from server_stub.dashboard.draft import Draft, draft_like, sent_draft
 from server_stub.dashboard.forms import Form, one
 from server_stub.dashboard.pages import moved, render
 from server_stub.dashboard.task_orders import task_path
 from server_stub.dashboard.visits import Visitor, form, page
 from server_stub.errors import Refused
+from server_stub.rules.facts import is_online
+from server_stub.rules.policy_preview import Verdict
 from server_stub.rules.task_limits import INTERPRETERS
-from server_stub.store.base import Tables
 from server_stub.store.records import Node, Task
 
+LOOK: Final = "look"
+SURE: Final = "sure"
+"""Values of the form's buttons; any other is the one that sends."""
 _TICKED: Final = 100
 """Nodes that have a box to tick; in a larger fleet ids and tags are typed."""
 
@@ -44,34 +51,42 @@ async def send_task(request: Request, visitor: Visitor, sent: Form) -> Response:
     plane = plane_of(request)
     try:
         order = draft.order()
-        seen = await plane.read(lambda tables: preview(tables, order_of(tables, order), plane.now()))
-        if action == "look" or (action != "sure" and any(said.verdict != "runs" for said in seen)):
-            return await _form(request, draft, seen=seen, asked=action != "look")
-        task = await plane.write(lambda tables: _create(tables, visitor.name, order, request))
+        seen = await plane.read(lambda tables: preview_task(tables, order_of(tables, order)))
+        surprising = any(node.said.verdict is not Verdict.RUNS for node in seen)
+        if action == LOOK or (action != SURE and surprising):
+            return await _form(request, draft, seen=seen, stopped=action != LOOK)
+        task = await _created(plane, visitor.name, order)
     except Refused as refusal:
         return await _form(request, draft, refusal=refusal)
-    announce_new(plane, task)
     return moved(task_path(task.id))
+
+
+async def _created(plane: Plane, actor: str, order: CreateTask) -> Task:
+    now, limits = plane.now(), plane.settings.limits
+    task = await plane.write(lambda tables: create_task(tables, actor, order_of(tables, order), now, limits))
+    announce_new(plane, task)
+    return task
 
 
 async def _form(
     request: Request,
     draft: Draft,
     *,
-    seen: object = None,
-    asked: bool = False,
+    seen: Sequence[NodePreview] = (),
+    stopped: bool = False,
     refusal: Refused | None = None,
 ) -> Response:
-    """``asked``: it was to be sent, and is not without another word."""
-    nodes = await plane_of(request).read(lambda tables: tables.nodes.all())
+    """``stopped``: it was to be sent, and is not without another word."""
+    plane = plane_of(request)
+    now, nodes = plane.now(), await plane.read(lambda tables: tables.nodes.all())
     return render(
         request,
         "new_task.html",
         status=refusal.status if refusal else 200,
         draft=draft,
         message=refusal.message if refusal else "",
-        seen=seen,
-        asked=asked,
+        seen=[(node, is_online(node.node.presence.last_seen, now)) for node in seen],
+        stopped=stopped,
         interpreters=INTERPRETERS,
         nodes=_tickable(nodes),
         tags=sorted({tag for node in nodes for tag in node.tags}),
