@@ -169,7 +169,7 @@ async def test_cancel_takes_back_what_waits_and_asks_for_what_runs() -> None:
         assert "by test-0 before it was handed out" in page.text
         assert "cancel requested" in page.text
         assert words(page, "/cancel") == []
-        answer = await someone.send(page.forms[0], **{"csrf": "x"})
+        answer = await someone.send(page.forms[0], csrf="x")
         assert answer.status_code == 403
 
 
