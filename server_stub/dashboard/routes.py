@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from server_stub.dashboard import fleet, login, static
+from server_stub.dashboard import enrolling, fleet, login, static
 from server_stub.dashboard.pages import moved
 
 
@@ -19,4 +19,5 @@ def dashboard_routes() -> list[BaseRoute]:
         *static.routes(),
         *login.routes(),
         *fleet.routes(),
+        *enrolling.routes(),
     ]
