@@ -37,8 +37,16 @@ class Limits:
     login_name_rate: float = 1 / 10
     """Sign-ins a second under one name from anywhere; above it 429, also for the operator who has the name."""
     login_name_burst: int = 20
-    control_streams: int = 1_024
-    """Open control WebSockets; one more is answered 429."""
+    viewers: int = 256
+    """Open event streams of operators; one more is answered 429."""
+    live_output_bytes: int = 64 * 2**20
+    """Live output of all runs together; beyond it that of the run that was quiet for longest is let go."""
+    frame_rate: float = 200.0
+    """Frames a second on the control streams of one node; above it they are read that much slower."""
+    frame_burst: int = 400
+    control_streams: int = 12_000
+    """Open control WebSockets, one for each node that may be registered and some that are about to end; one more is
+    answered 429."""
     control_streams_per_node: int = 8
 
 

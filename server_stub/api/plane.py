@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from starlette.requests import HTTPConnection
 
 from server_stub.api.agent_streams import AgentStreams
+from server_stub.api.live_output import LiveOutputs
 from server_stub.api.watch import TaskWatch
 from server_stub.clock import Clock
 from server_stub.config import Settings
@@ -33,6 +34,7 @@ class Rates:
     denials: TokenBuckets
     login_addresses: TokenBuckets
     login_names: TokenBuckets
+    frames: TokenBuckets
 
     @classmethod
     def of(cls, settings: Settings) -> "Rates":
@@ -44,6 +46,7 @@ class Rates:
             TokenBuckets(1 / 60, 1, limits.rate_keys),
             TokenBuckets(limits.login_address_rate, limits.login_address_burst, limits.rate_keys),
             TokenBuckets(limits.login_name_rate, limits.login_name_burst, limits.rate_keys),
+            TokenBuckets(limits.frame_rate, limits.frame_burst, limits.rate_keys),
         )
 
 
@@ -59,6 +62,7 @@ class Plane:
     watch: TaskWatch
     streams: AgentStreams
     passwords: Passwords
+    live: LiveOutputs
 
     def now(self) -> datetime:
         return self.clock.now()
