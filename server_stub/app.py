@@ -34,8 +34,7 @@ def build_app(
         exception_handlers={HTTPException: answer_http_exception},
     )
     app.router.redirect_slashes = False  # a redirect would lose the body, and clients refuse redirects
-    app.state.plane = Plane(
-        *(store, clock, settings, run_sync, Rates.of(settings), watch, AgentStreams(limits)),
-        *(Passwords(run_hash or run_sync), LiveOutputs(limits)),
-    )
+    rates, streams, live = Rates.of(settings), AgentStreams(limits), LiveOutputs(limits)
+    passwords = Passwords(run_hash or run_sync)
+    app.state.plane = Plane(store, clock, settings, run_sync, rates, watch, streams, passwords, live)
     return app

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from server_stub.dashboard import fleet, login, new_task, static, task, task_orders, tasks
+from server_stub.dashboard import enrolling, fleet, login, new_task, static, task, task_orders, tasks
 from server_stub.dashboard.pages import moved
 
 
@@ -19,6 +19,7 @@ def dashboard_routes() -> list[BaseRoute]:
         *static.routes(),
         *login.routes(),
         *fleet.routes(),
+        *enrolling.routes(),
         *tasks.routes(),
         *new_task.routes(),
         *task.routes(),
