@@ -23,6 +23,8 @@ LEASE_GRACE_S: Final = 300
 """A lease is dead timeout + 300 s after it was granted (protocol reference 2.3)."""
 UNLIMITED_LEASE_S: Final = 900
 """What the server counts as timeout when a task has none."""
+MAX_ID: Final = 1024
+"""Bytes of a task or lease id that is taken; the server's have 37 at most."""
 SPOOL_BYTES: Final = 64 * 1024 * 1024
 SPOOL_RESULTS: Final = 2000
 """Results waiting to be sent; at either bound no more work is taken until some are delivered."""

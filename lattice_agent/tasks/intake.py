@@ -24,6 +24,7 @@ from lattice_agent.link.patience import Patience
 from lattice_agent.state.clock import BootTime
 from lattice_agent.state.journal import Phase
 from lattice_agent.tasks.decide import (
+    MAX_ID,
     Lease,
     Next,
     Pause,
@@ -45,8 +46,6 @@ log = logging.getLogger(__name__)
 BASE_S, CAP_S = 1.0, 60.0
 MAX_TAKEN: Final = 64
 """Tasks taken from one answer; the rest is ignored, and comes again when its leases die."""
-MAX_ID: Final = 1024
-"""Bytes of a task or lease id that is taken; the server's have 37 at most."""
 KILL_SWITCH_HEADER: Final = "x-lattice-task-execution-disabled"
 
 

@@ -16,12 +16,12 @@ Everything here is for the event loop's thread; nothing but ``next_frame`` waits
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 import trio
 
+from lattice_agent.exec.output_stream import OnOutput
 from lattice_agent.link.features import Features
 from lattice_agent.tasks.live_output import Chunk, LiveOutput
 from lattice_agent.wire.base import encode
@@ -36,9 +36,6 @@ LINGER_S: Final = 2.0
 """What is left of an ended run waits so long for the server to say where to go on, and for its turns."""
 ENDED_MOST: Final = 16
 _MOST: Final = 2**64 - 1
-
-OnOutput = Callable[[str, bytes], None]
-"""Called with the name of the stream and the bytes that were read from it; does not wait."""
 
 
 @dataclass
