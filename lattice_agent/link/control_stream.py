@@ -1,4 +1,4 @@
-"""Keeps the control stream open while the server announces ``control.tasks`` (protocol reference 1.13, docs/protocol.md).
+"""Keeps the control stream open while the server announces ``control.tasks`` (protocol reference 1.13).
 
 The stream only makes things sooner: whatever is said on it can be learned without it. So it may fail at any time, and
 nobody waits for it. Orders come in and go to the conversation at once; what the conversation has to say goes out.

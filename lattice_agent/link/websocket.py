@@ -43,7 +43,7 @@ _PING: Final = b"lattice"  # always the same: the library keeps each payload, wa
 
 
 class WebSocket:
-    """An open one. ``receive`` is for one task at a time; sending is not. Both raise StreamEndedError, BadFrameError."""
+    """An open one. ``receive`` is for one task at a time, ``send`` for any; both raise StreamEndedError."""
 
     def __init__(self, session: httpx_ws.AsyncWebSocketSession, stream: "_BoundedStream", shown: "Shown") -> None:
         self._session = session
@@ -161,7 +161,7 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
         self.ending = ""
         self.write_limit_s = WRITE_S
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002  # never looser
         try:
             data = await self._network.read(max_bytes, timeout=SILENCE_S)
         except httpcore.ReadTimeout:
@@ -173,7 +173,7 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
             self._ended("the server ended the connection")
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002  # never looser
         if self.ending:
             raise httpcore.WriteError(self.ending)
         try:

@@ -214,7 +214,7 @@ def poll_delay(
 def delay_when_told_no_more(rhythm: PollRhythm, *, chance: float) -> float:
     """Seconds until the next poll after the control stream was lost, at most.
 
-    A fleet loses its streams together, so the whole idle period is what the ``chance`` (uniform in 0..1) is spread over.
+    A fleet loses its streams together, so that ``chance`` (uniform in 0..1) spreads it over the whole idle period.
     """
     return rhythm.idle_s * chance
 

@@ -65,7 +65,7 @@ class Intake:
         rhythm: PollRhythm,
         now: Callable[[], BootTime],
         rng: random.Random,
-        lease_changed: Callable[[str, str], None] = lambda task_id, lease_id: None,
+        lease_changed: Callable[[str, str], None] | None = None,
     ) -> None:
         """``lease_changed(task_id, lease_id)`` is told of a new lease for a task that is in a slot or waits for one."""
         self._line = line
@@ -183,7 +183,7 @@ class Intake:
             if then is Next.RUN or (row.phase is Phase.WAITING and not self._runs.has(row.task_id)):
                 # The second case: the journal knows it as waiting, but an earlier fault dropped it from the queue.
                 self._runs.add(row)
-            elif then is Next.WAIT:
+            elif then is Next.WAIT and self._lease_changed is not None:
                 self._lease_changed(row.task_id, row.lease_id)
             elif then is Next.SEND:
                 log.info("task %s came again; its stored result goes out under the new lease", row.task_id)
