@@ -14,9 +14,12 @@ from lattice_agent.wire.envelope import Ok
 from lattice_agent.wire.ext import (
     BATCH_LEASES,
     BATCH_RESULTS,
+    CONTROL_TASKS,
     EXT_VERSION,
     HOST_INVENTORY,
     METRICS_DETAIL,
+    POLICY_SUMMARY,
+    RESULT_DETAIL,
     USAGE_LEDGER,
     Announcement,
 )
@@ -36,7 +39,11 @@ from server_stub.store.base import Tables
 from server_stub.store.records import Node
 
 EXTENSIONS: Final = Announcement(
-    v=EXT_VERSION, features=(BATCH_RESULTS, BATCH_LEASES, HOST_INVENTORY, METRICS_DETAIL, USAGE_LEDGER)
+    v=EXT_VERSION,
+    features=(
+        *(BATCH_RESULTS, BATCH_LEASES, HOST_INVENTORY, METRICS_DETAIL, USAGE_LEDGER),
+        *(CONTROL_TASKS, RESULT_DETAIL, POLICY_SUMMARY),
+    ),
 )
 _DEBUG_LINE_BYTES: Final = 4_096
 _DEBUG_BATCH_LINES: Final = 100
