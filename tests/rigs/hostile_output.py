@@ -12,7 +12,8 @@ MARKER: Final = "|end-6f1c|"
 
 _CASES: Final[Mapping[str, bytes]] = {
     # colours, which may pass, and what looks like them
-    "sgr": b"\x1b[31mred\x1b[0m \x1b[1;38;5;208morange\x1b[0m \x1b[48;2;1;2;3mdeep\x1b[m \x1b[38:2::1:2:3mcolons\x1b[0m",
+    "sgr": b"\x1b[31mred\x1b[0m \x1b[1;38;5;208morange\x1b[0m \x1b[48;2;1;2;3mdeep\x1b[m",
+    "sgr-with-colons": b"\x1b[38:2::1:2:3mcolons\x1b[0m",
     "sgr-never-reset": b"\x1b[41;97;5m everything after this is red",
     "sgr-concealed": b"\x1b[8mhidden\x1b[28m",
     "sgr-private": b"\x1b[?1m\x1b[>4;2m\x1b[<1m\x1b[=1m",
