@@ -14,6 +14,7 @@ from lattice_agent.wire.envelope import Ok
 from lattice_agent.wire.ext import (
     BATCH_LEASES,
     BATCH_RESULTS,
+    CONTROL_TASKS,
     EXT_VERSION,
     HOST_INVENTORY,
     METRICS_DETAIL,
@@ -36,7 +37,7 @@ from server_stub.store.base import Tables
 from server_stub.store.records import Node
 
 EXTENSIONS: Final = Announcement(
-    v=EXT_VERSION, features=(BATCH_RESULTS, BATCH_LEASES, HOST_INVENTORY, METRICS_DETAIL, USAGE_LEDGER)
+    v=EXT_VERSION, features=(BATCH_RESULTS, BATCH_LEASES, HOST_INVENTORY, METRICS_DETAIL, USAGE_LEDGER, CONTROL_TASKS)
 )
 _DEBUG_LINE_BYTES: Final = 4_096
 _DEBUG_BATCH_LINES: Final = 100

@@ -29,6 +29,7 @@ async def tasks(request: Request) -> Response:
     room = room_of(request.query_params.get("max"), MAX_LEASES)
     limit = plane.settings.limits.attempt_limit
     handed = await plane.run_sync(partial(poll, plane.store, node_id, room, plane.now(), limit))
+    plane.watch.changed(task.id for task in handed.tasks)
     plane.watch.ended(handed.ended)
     headers = _EXECUTION_DISABLED if handed.execution_disabled else None
     return json_bytes(to_json(handed.tasks), headers=headers)
@@ -60,6 +61,10 @@ async def task_results(request: Request) -> Response:
 
 async def _take(plane: Plane, node_id: str, results: tuple[TaskResult, ...]) -> Report:
     report = await plane.write(partial(take_results, node_id=node_id, results=results, now=plane.now()))
+    stored = [result.task_id for result, verdict in zip(results, report.verdicts, strict=True) if verdict.stores]
+    for task_id in stored:
+        plane.live.ended(task_id, node_id)
+    plane.watch.changed(stored)
     plane.watch.ended(report.ended)
     return report
 

@@ -90,6 +90,20 @@ class SqliteTasks:
             "UPDATE task SET started_at = coalesce(started_at, ?) WHERE id = ?", (to_us(at), grant.task_id)
         )
 
+    def set_running(self, task_id: str, node_id: str, at: datetime) -> None:
+        self._connection.execute(
+            "UPDATE target SET running_since = ? WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?",
+            (to_us(at), task_id, node_id),
+        )
+
+    def cancel_requested(self, node_id: str, limit: int) -> list[str]:
+        rows = self._connection.execute(
+            "SELECT id FROM target JOIN task ON seq = task_seq WHERE node_id = ? AND state IN ('queued', 'leased')"
+            " AND cancel_requested_at IS NOT NULL ORDER BY task_seq LIMIT ?",
+            (node_id, limit),
+        )
+        return [task_id for (task_id,) in rows]
+
     def lose(self, task_id: str, node_id: str, at: datetime) -> None:
         self._connection.execute(
             "UPDATE target SET state = 'lost', finished_at = ?"
