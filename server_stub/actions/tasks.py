@@ -59,12 +59,12 @@ def cancel_task(tables: Tables, actor: str, task_id: str, now: datetime) -> Task
     return show_task(tables, task_id).task
 
 
-def show_task(tables: Tables, task_id: str) -> TaskWithResults:
-    """``Refused`` 404 for one that does not exist (or was pruned)."""
+def show_task(tables: Tables, task_id: str, *, streams: bool = True) -> TaskWithResults:
+    """``Refused`` 404 for one that does not exist (or was pruned). Without ``streams`` those of results are empty."""
     task = tables.tasks.get(task_id)
     if task is None:
         raise Refused(404, f"task {task_id} not found")
-    return TaskWithResults(task, tuple(tables.tasks.results(task_id)))
+    return TaskWithResults(task, tuple(tables.tasks.results(task_id, streams=streams)))
 
 
 def set_kill_switch(tables: Tables, actor: str, disabled: bool, now: datetime) -> bool:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from server_stub.actions import registry
-from server_stub.api import operator_tasks, operator_usage
+from server_stub.api import operator_streams, operator_tasks, operator_usage
 from server_stub.api.answers import document
 from server_stub.api.body import read_order
 from server_stub.api.gate import admit_operator
@@ -153,4 +153,5 @@ def routes() -> list[BaseRoute]:
         Route("/api/v1/operators/{name}/revoke", revoke_operator, methods=["POST"]),
         *operator_usage.routes(),
         *operator_tasks.routes(),
+        *operator_streams.routes(),
     ]

@@ -68,6 +68,10 @@ class SqliteNodes:
     def set_draining(self, node_id: str, draining: bool) -> None:
         self._connection.execute("UPDATE node SET draining = ? WHERE id = ?", (draining, node_id))
 
+    def draining(self, node_id: str) -> bool:
+        row = self._connection.execute("SELECT draining FROM node WHERE id = ?", (node_id,)).fetchone()
+        return row is not None and bool(row[0])
+
     def set_presence(self, node_id: str, presence: Presence) -> None:
         self._connection.execute(
             "UPDATE node SET last_seen = ?, agent_version = ?, addresses = ?, host_facts = ?, metrics = ?,"

@@ -13,6 +13,11 @@ from server_stub.times import from_us, opt_from_us, opt_to_us, to_us
 
 _TASK_COLUMNS: Final = 19
 """Of the view ``task_row``; ``target_row`` follows where both are asked for."""
+_RESULTS: Final = (
+    "SELECT node_id, exit_code, stdout, stderr, error, started_at, finished_at, received_at FROM result"
+    " WHERE task_seq = (SELECT seq FROM task WHERE id = ?)"
+)
+_BARE_RESULTS: Final = _RESULTS.replace("stdout, stderr", "'', ''")
 _PRUNE_EVERY: Final = 64
 """Tasks created between two looks at the retention, so that its cost is spread."""
 
@@ -90,17 +95,19 @@ class SqliteTasks:
             "UPDATE task SET started_at = coalesce(started_at, ?) WHERE id = ?", (to_us(at), grant.task_id)
         )
 
-    def set_running(self, task_id: str, node_id: str, at: datetime) -> None:
-        self._connection.execute(
-            "UPDATE target SET running_since = ? WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?",
-            (to_us(at), task_id, node_id),
+    def set_running(self, task_id: str, node_id: str, lease_id: str, at: datetime) -> bool:
+        changed = self._connection.execute(
+            "UPDATE target SET running_since = ? WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?"
+            " AND lease_id = ? AND state = 'leased' AND running_since IS NULL",
+            (to_us(at), task_id, node_id, lease_id),
         )
+        return changed.rowcount == 1
 
-    def cancel_requested(self, node_id: str, limit: int) -> list[str]:
+    def cancel_requests(self, node_id: str) -> list[str]:
         rows = self._connection.execute(
             "SELECT id FROM target JOIN task ON seq = task_seq WHERE node_id = ? AND state IN ('queued', 'leased')"
-            " AND cancel_requested_at IS NOT NULL ORDER BY task_seq LIMIT ?",
-            (node_id, limit),
+            " AND state = 'leased' AND cancel_requested_at IS NOT NULL ORDER BY seq",
+            (node_id,),
         )
         return [task_id for (task_id,) in rows]
 
@@ -146,13 +153,13 @@ class SqliteTasks:
         times = (opt_from_us(started), from_us(finished))
         return Result(task_id, node_id, lease_id, exit_code, stdout, stderr, error, *times)
 
-    def results(self, task_id: str) -> list[StoredResult]:
-        rows = self._connection.execute(
-            "SELECT node_id, exit_code, stdout, stderr, error, started_at, finished_at, received_at FROM result"
-            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) ORDER BY node_id",
-            (task_id,),
-        )
-        return [_stored_result(row) for row in rows]
+    def results(self, task_id: str, *, streams: bool = True) -> list[StoredResult]:
+        found = _RESULTS if streams else _BARE_RESULTS
+        return [_stored_result(row) for row in self._connection.execute(f"{found} ORDER BY node_id", (task_id,))]
+
+    def stored_result(self, task_id: str, node_id: str) -> StoredResult | None:
+        row = self._connection.execute(f"{_RESULTS} AND node_id = ?", (task_id, node_id)).fetchone()
+        return None if row is None else _stored_result(row)
 
     def set_outcome(self, task_id: str, outcome: TaskOutcome) -> None:
         self._connection.execute(
