@@ -136,7 +136,7 @@ class BookingList(WireModel):
 class Operator(WireModel):
     """Somebody with a token."""
 
-    name: str = ""
+    name: str
     created_at: Time = None
     revoked_at: Time = None
 

@@ -8,7 +8,7 @@ from server_stub.cli.outcome import show_streams, verdict
 from server_stub.cli.progress import Progress
 from server_stub.cli.resume import content, resumed
 from server_stub.cli.screen import Screen
-from server_stub.cli.task_answers import Result, ResultAnswer, Target, Task, TaskAnswer
+from server_stub.cli.task_answers import Result, ResultAnswer, Target, Task
 from server_stub.cli.text import visible
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def follow_targets(api: "OperatorApi", screen: Screen, task_id: str) -> Task:
             screen.remark(line)
 
     for event in resumed(api, ("tasks", task_id, "events"), dict, _LAST, told):
-        task = content(TaskAnswer, event).task
+        task = content(Task, event)
         ended = [target for target in task.targets if target.ended and target.node_id not in shown]
         shown |= {target.node_id for target in ended}
         for target in ended:

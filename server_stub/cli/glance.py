@@ -11,7 +11,7 @@ from server_stub.cli.api import EXCHANGE_S
 from server_stub.cli.errors import UnavailableError
 from server_stub.cli.event_stream import Event
 from server_stub.cli.resume import content
-from server_stub.cli.task_answers import Task, TaskAnswer
+from server_stub.cli.task_answers import Task
 
 if TYPE_CHECKING:
     from server_stub.cli.api import OperatorApi, Params, Path
@@ -22,7 +22,7 @@ _TARGET_END: Final = frozenset({"result", "end"})
 
 def task_now(api: "OperatorApi", task_id: str) -> Task:
     """With its targets, without results. Raises ``ControlError``."""
-    return content(TaskAnswer, _first(api, ("tasks", task_id, "events"), {}, _TASK)).task
+    return content(Task, _first(api, ("tasks", task_id, "events"), {}, _TASK))
 
 
 def target_end(api: "OperatorApi", task_id: str, node_id: str) -> Event:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from server_stub.cli.answers import read
 from server_stub.cli.arguments import identifier
 from server_stub.cli.command import Command, connect
-from server_stub.cli.following import NOT_SUCCEEDED
+from server_stub.cli.following import NOT_SUCCEEDED, interruptible
 from server_stub.cli.resume import content, resumed
 from server_stub.cli.screen import Screen
 from server_stub.cli.task_answers import Target, Task, TaskAnswer
@@ -29,14 +29,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace, screen: Screen) -> int:
     with connect(args) as api:
         answer = api.post(("tasks", args.task, "cancel"), {"node": args.node} if args.node else {})
+        if args.json and not args.wait:
+            screen.document(answer)
+            return os.EX_OK
         task = read(TaskAnswer, answer).task
-        if args.wait:
-            task = _confirmed(api, screen, task, args.node)
-    if args.json:
-        screen.document(answer)
-    elif not args.wait:
-        screen.lines(_asked(task, args.node))
-    return NOT_SUCCEEDED if args.wait and any(t.outcome == _LOST for t in _meant(task, args.node)) else os.EX_OK
+        if not args.wait:
+            screen.lines(_asked(task, args.node))
+            return os.EX_OK
+        task = _confirmed(api, screen, task.id, args)
+        if args.json:
+            screen.document(api.get(("tasks", args.task)))
+    return NOT_SUCCEEDED if any(target.outcome == _LOST for target in _meant(task, args.node)) else os.EX_OK
 
 
 def _meant(task: Task, node: str | None) -> list[Target]:
@@ -53,18 +56,20 @@ def _asked(task: Task, node: str | None) -> list[str]:
     return [f"task {shown} is being stopped on {places}; see it with lattice-control task show {shown}"]
 
 
-def _confirmed(api: "OperatorApi", screen: Screen, task: Task, node: str | None) -> Task:
+def _confirmed(api: "OperatorApi", screen: Screen, task_id: str, args: argparse.Namespace) -> Task:
     """The task once every target that was meant has ended; each is told as it ends."""
+    task = Task(id=task_id)
     told: set[str] = set()
-    for event in resumed(api, ("tasks", task.id, "events"), dict, _LAST, screen.remark):
-        task = content(TaskAnswer, event).task
-        for target in _meant(task, node):
-            if target.ended and target.node_id not in told:
-                told.add(target.node_id)
-                screen.lines([f"{visible(target.node_id)}: {visible(target.words)}"])
+    with interruptible(screen, screen.remark, task_id):
+        for event in resumed(api, ("tasks", task_id, "events"), dict, _LAST, screen.remark):
+            task = content(Task, event)
+            ended = [target for target in _meant(task, args.node) if target.ended and target.node_id not in told]
+            told |= {target.node_id for target in ended}
+            if not args.json:
+                screen.lines(f"{visible(target.node_id)}: {visible(target.words)}" for target in ended)
                 screen.out.flush()
-        if all(target.ended for target in _meant(task, node)):
-            break
+            if all(target.ended for target in _meant(task, args.node)):
+                break
     return task
 
 
