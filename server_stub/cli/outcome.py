@@ -3,12 +3,16 @@ or, where an older one gives none, exit code and error."""
 
 from collections.abc import Iterable, Iterator
 from textwrap import indent
+from typing import Final
 
 from server_stub.cli.progress import outcome_words
 from server_stub.cli.screen import Screen
 from server_stub.cli.task_answers import EndAnswer, Result, Target, Task
 from server_stub.cli.text import duration, fields, moment, size, visible, visible_lines
 from server_stub.cli.timeline import target_lines
+
+_TELL_TIME: Final = frozenset({"cancelled", "timed_out"})
+"""Outcomes whose sentences say themselves after how long."""
 
 
 def show_task(screen: Screen, task: Task) -> None:
@@ -36,7 +40,8 @@ def verdict(result: Result) -> str:
     parts = [visible(result.text)] if result.text else [f"exit {result.exit_code}"]
     if result.error and not result.text:
         parts.append(visible(result.error))
-    if result.started_at is not None and result.finished_at is not None:
+    tells_time = result.outcome in _TELL_TIME
+    if result.started_at is not None and result.finished_at is not None and not tells_time:
         parts.append(f"took {duration((result.finished_at - result.started_at).total_seconds())}")
     return ", ".join(parts)
 

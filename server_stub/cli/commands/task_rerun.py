@@ -22,13 +22,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace, screen: Screen) -> int:
     with connect(args) as api:
         answer = api.post(("tasks", args.task, "rerun"), {"only": "failed" if args.failed else "all"})
-        task = read(TaskAnswer, answer).task
         if args.follow:
-            return follow_task(api, screen, task, args)
+            return follow_task(api, screen, read(TaskAnswer, answer).task, args)
     if args.json:
         screen.document(answer)
     else:
-        screen.lines([queued_line(task)])
+        screen.lines([queued_line(read(TaskAnswer, answer).task)])
     return os.EX_OK
 
 

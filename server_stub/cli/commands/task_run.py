@@ -27,13 +27,12 @@ def _run(args: argparse.Namespace, screen: Screen) -> int:
     body = order_body(args) | fan_out_body(args)
     with connect(args) as api:
         answer = api.post(("tasks",), body)
-        task = read(TaskAnswer, answer).task
         if args.follow:
-            return follow_task(api, screen, task, args)
+            return follow_task(api, screen, read(TaskAnswer, answer).task, args)
     if args.json:
         screen.document(answer)
     else:
-        screen.lines([queued_line(task)])
+        screen.lines([queued_line(read(TaskAnswer, answer).task)])
     return os.EX_OK
 
 
