@@ -31,7 +31,9 @@ class EventParser:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
-        self._fields: dict[str, str] = {}
+        self._name = "message"
+        self._id = ""
+        self._data: list[str] = []
         self._size = 0
 
     def feed(self, piece: bytes) -> Iterator[Event]:
@@ -51,20 +53,24 @@ class EventParser:
             return self._dispatch()
         if line.startswith(b":"):
             return None
-        self._size += len(line)
+        self._size += len(line) + 1
         self._check_size(0)
         name, _, value = _decoded(line).partition(":")
         value = value.removeprefix(" ")
-        if name == "data" and "data" in self._fields:
-            value = f"{self._fields['data']}\n{value}"
-        self._fields[name[:16]] = value
+        match name:
+            case "event":
+                self._name = value
+            case "id":
+                self._id = value
+            case "data":
+                self._data.append(value)
         return None
 
     def _dispatch(self) -> Event | None:
-        fields, self._fields, self._size = self._fields, {}, 0
-        if "data" not in fields:
-            return None
-        return Event(fields.get("event", "message"), fields["data"], fields.get("id", ""))
+        """The event that an empty line ends; one without data is none."""
+        event = Event(self._name, "\n".join(self._data), self._id) if self._data else None
+        self._name, self._id, self._data, self._size = "message", "", [], 0
+        return event
 
     def _check_size(self, more: int) -> None:
         if self._size + more > EVENT_LIMIT:
