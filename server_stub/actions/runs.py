@@ -6,7 +6,7 @@ from typing import Final
 
 from lattice_agent.wire.control import DRAIN, TASK_CANCEL, TASK_READY, Order, Running
 from server_stub.errors import Refused
-from server_stub.rules.states import TargetState
+from server_stub.rules.states import OPEN_STATES, Target, TargetState
 from server_stub.store.base import Store, Tables
 from server_stub.store.records import StoredResult
 
@@ -25,11 +25,11 @@ class Run:
 
 @dataclass(frozen=True)
 class TargetNow:
-    """What whoever looks at a target's output needs to know. Neither result nor outcome: it has not ended."""
+    """What whoever looks at a target's output needs to know: the target once it has ended, and its result if it has
+    one."""
 
+    ended: Target | None = None
     result: StoredResult | None = None
-    outcome: str = ""
-    text: str = ""
 
 
 def standing_orders(tables: Tables, node_id: str, now: datetime) -> list[Order]:
@@ -68,6 +68,6 @@ def look_at_target(tables: Tables, task_id: str, node_id: str) -> TargetNow:
     if target is None:
         known = tables.tasks.get(task_id) is not None
         raise Refused(404, f"task {task_id} is not for node {node_id}" if known else f"task {task_id} not found")
-    if target.state in (TargetState.QUEUED, TargetState.LEASED):
+    if target.state in OPEN_STATES:
         return TargetNow()
-    return TargetNow(tables.tasks.stored_result(task_id, node_id), str(target.state), target.reason)
+    return TargetNow(target, tables.tasks.stored_result(task_id, node_id))

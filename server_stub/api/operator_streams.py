@@ -15,21 +15,21 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from server_stub.actions.runs import TargetNow, look_at_target
-from server_stub.actions.tasks import TaskWithResults, show_task
+from server_stub.actions.tasks import show_task
 from server_stub.api.event_stream import EventStream, Write, event, news
 from server_stub.api.gate import admit_operator
 from server_stub.api.plane import Plane, plane_of
-from server_stub.api.views import View, result_view, task_view
+from server_stub.api.task_views import result_view, shown_task_view
 from server_stub.api.watch import Watcher
 from server_stub.errors import Refused
 from server_stub.rules.live_output import OutputLog
+from server_stub.rules.outcomes import describe
 from server_stub.rules.states import OPEN_STATUSES
 
 _PAUSE_S: Final = 0.2
 """Between two events of a task: a fleet's worth of targets may change in that time."""
 _AT_ONCE: Final = 16_384
 """Bytes of output in one event, and about the bytes of events that are handed to the socket at once."""
-_STREAMS: Final = ("stdout", "stderr")
 
 
 async def task_events(request: Request) -> Response:
@@ -45,18 +45,12 @@ async def _tell_task(plane: Plane, task_id: str, watcher: Watcher, write: Write)
     while True:
         found = await plane.read(partial(show_task, task_id=task_id, streams=False))
         ended = found.task.status not in OPEN_STATUSES
-        await write(event("end" if ended else "task", _without_streams(found)))
+        await write(event("end" if ended else "task", shown_task_view(found, streams=False)))
         if ended:
             return
         may_tell = anyio.current_time() + _PAUSE_S
         await news(watcher, write)
         await anyio.sleep_until(may_tell)
-
-
-def _without_streams(found: TaskWithResults) -> View:
-    results = [result_view(result) for result in found.results]
-    bare = [{key: value for key, value in result.items() if key not in _STREAMS} for result in results]
-    return task_view(found.task) | {"results": bare}
 
 
 async def target_output(request: Request) -> Response:
@@ -101,12 +95,13 @@ class _Viewer:
         with self.plane.live.viewed(self.task_id, self.node_id, watcher):
             while True:
                 now = await self.plane.read(look) if changed else TargetNow()
-                if now.result is not None:
-                    await write(event("result", {"result": result_view(now.result)}))
+                if now.ended is not None and now.result is not None:
+                    await write(event("result", {"result": result_view(now.result, now.ended)}))
                     return
                 await self._catch_up(write)
-                if now.outcome:
-                    await write(event("end", {"outcome": now.outcome, "text": now.text}))
+                if now.ended is not None:
+                    ending = describe(now.ended)
+                    await write(event("end", {"outcome": ending.outcome, "text": ending.text}))
                     return
                 changed = await news(watcher, write)
 

@@ -16,15 +16,17 @@ The tables hold rows and keep no rules: which lease to grant or which result to 
 over the rows, and carried out by ``server_stub.actions``.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from server_stub.rules.accounts import Account
+from server_stub.rules.fan_out import FanOut
 from server_stub.rules.leases import Grant
+from server_stub.rules.outcomes import Ending
 from server_stub.rules.results import Result
-from server_stub.rules.states import Target, TaskOutcome
+from server_stub.rules.states import Target, TargetState, TaskOutcome
 from server_stub.rules.usage import Baseline
 from server_stub.rules.usage_ledger import KnownLedger
 from server_stub.rules.usage_report import Health
@@ -63,6 +65,10 @@ class NodeTable(Protocol):
     def set_tags(self, node_id: str, tags: Sequence[str]) -> None: ...
     def set_draining(self, node_id: str, draining: bool) -> None: ...
     def draining(self, node_id: str) -> bool: ...
+    def tagged(self, tags: Collection[str]) -> list[str]:
+        """Nodes that have all of the tags and are not disabled, by id."""
+        ...
+
     def set_presence(self, node_id: str, presence: Presence) -> None: ...
     def set_inventory(self, inventory: StoredInventory) -> None: ...
     def inventory(self, node_id: str) -> StoredInventory | None: ...
@@ -84,7 +90,25 @@ class TaskTable(Protocol):
     def newest(self, *, node_id: str | None, status: str | None, limit: int) -> list[Task]: ...
     def open_count(self) -> int: ...
     def due(self, node_id: str, now: datetime, limit: int) -> list[tuple[Task, Target]]:
-        """Targets of the node that are queued, or leased with a dead lease; oldest task first."""
+        """Targets of the node that are queued, or leased with a dead lease, and for which there is room in their
+        task's concurrency; oldest task first."""
+        ...
+
+    def overdue(self, now: datetime, limit: int) -> list[tuple[str, str]]:
+        """Task and node of queued targets whose queued clock has fired."""
+        ...
+
+    def unconfirmed(self, now: datetime, limit: int) -> list[tuple[str, str]]:
+        """Task and node of targets whose end was asked for and whose lease has died since."""
+        ...
+
+    def cancel_requests(self, node_id: str) -> list[str]:
+        """Tasks that are leased to the node and whose end was asked for."""
+        ...
+
+    def fan_out(self, task_id: str) -> FanOut: ...
+    def outcomes(self, task_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+        """For each task that exists, how many of its targets have which ``TargetOutcome``."""
         ...
 
     def target(self, task_id: str, node_id: str) -> Target | None: ...
@@ -97,13 +121,15 @@ class TaskTable(Protocol):
         """That the script runs under this lease; whether that was news. False for a lease that is not the target's."""
         ...
 
-    def cancel_requests(self, node_id: str) -> list[str]:
-        """Tasks that are leased to the node and whose end was asked for."""
+    def request_cancel(self, task_id: str, node_id: str, actor: str, at: datetime) -> None:
+        """The first request is the one that is remembered."""
         ...
 
-    def lose(self, task_id: str, node_id: str, at: datetime) -> None: ...
-    def cancel(self, task_id: str, at: datetime) -> None: ...
-    def put_result(self, result: Result, received_at: datetime) -> None: ...
+    def end(self, task_id: str, node_id: str, state: TargetState, ending: Ending, at: datetime) -> None:
+        """Of a target that ends without a result."""
+        ...
+
+    def put_result(self, result: Result, ending: Ending, received_at: datetime) -> None: ...
     def result(self, task_id: str, node_id: str) -> Result | None: ...
     def results(self, task_id: str, *, streams: bool = True) -> list[StoredResult]:
         """Without ``streams`` both are empty texts, and are not read."""
@@ -170,7 +196,12 @@ class AuditTable(Protocol):
     """Append-only; only the oldest events beyond the retention leave it."""
 
     def append(self, event: AuditEvent) -> None: ...
-    def newest(self, *, action: str | None, node_id: str | None, limit: int) -> list[AuditEvent]: ...
+    def newest(
+        self, *, action: str | None, node_id: str | None, limit: int, words: str = "", before: int | None = None
+    ) -> list[AuditEvent]:
+        """Newest first. ``words`` is looked for, in any case of letters, in actor, action, target, node and reason;
+        only events of a lower id than ``before``."""
+        ...
 
 
 class SwitchTable(Protocol):
