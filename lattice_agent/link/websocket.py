@@ -111,7 +111,7 @@ async def talk_over(network: httpcore.AsyncNetworkStream, shown: Shown, talk: Ta
     """``converse`` after the handshake, on any stream of bytes. ``shown`` makes words of the peer fit for a message."""
     stream = _BoundedStream(network)
     session = httpx_ws.AsyncWebSocketSession(stream, keepalive_ping_interval_seconds=None)
-    session.connection = _BoundedConnection(session.connection)  # type: ignore[assignment]  # all of it that is used
+    session.connection = _BoundedConnection(session.connection, stream)  # type: ignore[assignment]  # all of it that is used
     failure: LinkError | None = None
     try:
         async with session:
@@ -199,8 +199,9 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
 class _BoundedConnection:
     """What a session uses of wsproto's connection, with a limit on messages and with errors of ours."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, stream: _BoundedStream) -> None:
         self._connection = connection
+        self._stream = stream
         self._size = 0
 
     @property
@@ -210,7 +211,7 @@ class _BoundedConnection:
     def send(self, event: Any) -> bytes:
         # The answer to the peer's last frame may still go out, nothing else: a frame sent then is a fault to wsproto.
         if self._connection.state.name != "OPEN" and not hasattr(event, "code"):
-            raise StreamEndedError("the control stream: closed by the server")
+            raise StreamEndedError(f"the control stream: {self._stream.ending or 'closed by the server'}")
         data: bytes = self._connection.send(event)
         return data
 

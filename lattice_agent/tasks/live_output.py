@@ -30,8 +30,9 @@ class LiveOutput:
         self._bytes = bytearray()
         # A part is a stretch of one stream; neighbours are of different ones, so that one bit tells them all. The
         # first is of STREAMS[0] and may be empty. For each: where it begins, and bytes of STREAMS[0] before it.
-        self._begins = array("Q", [0])
-        self._firsts = array("Q", [0])
+        # Four bytes each: a run keeps half a MiB at most.
+        self._begins = array("I", [0])
+        self._firsts = array("I", [0])
         self._first_bytes = 0
 
     def __len__(self) -> int:

@@ -152,8 +152,7 @@ class LiveSender:
         while True:
             news, now = self._news, trio.current_time()
             self._forget_over(now)
-            frame = self._announcement() or self._chunk(now)
-            if frame is not None:
+            if self._open and (frame := self._announcement() or self._chunk(now)) is not None:
                 return frame
             moments = (min(due_at(live), over_at(live)) for live in self._runs.values())
             with trio.move_on_at(min(moments, default=float("inf"))):
