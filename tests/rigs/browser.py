@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, sync_playwright
 
-from tests.rigs.real_processes import Site
+from tests.rigs.real_processes import Site, wait_until
 from tests.rigs.server_process import Running, serving, started
 from tests.rigs.steered_plane import LIMIT_S, Plane, register_operator
 
@@ -71,6 +71,10 @@ class Fleet:
     plane: Plane
     operator: str
     site: Site
+
+    def wait_policy(self) -> None:
+        """Until the node has told what it allows."""
+        wait_until(lambda: self.plane.node(self.site.node)["policy"], "the node's policy")
 
 
 @contextmanager

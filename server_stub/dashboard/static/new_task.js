@@ -11,9 +11,10 @@ let asked = 0;
 
 async function look() {
   const number = ++asked;
+  // A button is named "action", too, and would be what form.action says.
   const body = new URLSearchParams([...new FormData(form), ["action", "look"]]);
   try {
-    const fresh = await fetchPage(form.action, { method: "POST", body });
+    const fresh = await fetchPage(form.getAttribute("action"), { method: "POST", body });
     const part = fresh?.getElementById(preview.id);
     if (part && number === asked) takeOver(preview, part);
   } catch {
