@@ -85,9 +85,9 @@ def fleet(place: Path) -> Iterator[Fleet]:
     with started(serving(db_path=str(database))) as running:
         plane = Plane(running.url, token)
         try:
-            [operator] = running.client(token).get("/api/v1/operators").json()["operators"]
-            path = f"/api/v1/operators/{operator['name']}/password"
             with running.client(token) as client:
+                [operator] = client.get("/api/v1/operators").json()["operators"]
+                path = f"/api/v1/operators/{operator['name']}/password"
                 client.post(path, json={"password": PASSWORD}).raise_for_status()
             yield Fleet(running, plane, operator["name"], Site(place, running.url, plane.add_node()))
         finally:
@@ -112,10 +112,14 @@ def signed_in(
     width: int = 1200,
     height: int = 900,
     scheme: Literal["light", "dark"] = "light",
+    scripts: bool = True,
 ) -> Iterator[Watched]:
     """A page at the fleet, after the sign-in form. Fails at its end when the page did what it must not."""
     context = browser.new_context(
-        base_url=served.server.url, viewport={"width": width, "height": height}, color_scheme=scheme
+        base_url=served.server.url,
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        java_script_enabled=scripts,
     )
     context.set_default_timeout(LIMIT_S * 1_000)
     try:

@@ -13,6 +13,9 @@ const MAX_CONTROL = 256;
 const MAX_STRING = 4096;
 
 const PLAIN = /[^\x00-\x1f\x7f-\x9f]+/y;
+// Of the characters that may end a sequence, those that end one in practice: the others are more likely text.
+const ESCAPE_END = /[0-9A-Za-z<=>]/;
+const CONTROL_END = /[@-Z`a-z]/;
 const STRINGS = { "]": "OSC", P: "DCS", X: "SOS", "^": "PM", _: "APC" };
 
 /**
@@ -71,7 +74,7 @@ export class SequenceReader {
     if (this.#gathered.length === 1 && char === "[") return this.#gather(char, this.#control, at);
     if (this.#gathered.length === 1 && char in STRINGS) return this.#gather(char, this.#string, at);
     if (char >= " " && char <= "/" && this.#gathered.length < MAX_CONTROL) return this.#gather(char, this.#escape, at);
-    if (char < "0" || char > "~") return this.#giveUp(at);
+    if (!ESCAPE_END.test(char)) return this.#giveUp(at);
     if (this.#gathered.length === 1 && char === "c") this.#handler.style("0");
     return this.#done(at + 1);
   }
@@ -79,7 +82,7 @@ export class SequenceReader {
   #control(text, at) {
     const char = text[at];
     if (char >= " " && char <= "?" && this.#gathered.length < MAX_CONTROL) return this.#gather(char, this.#control, at);
-    if (char < "@" || char > "~") return this.#giveUp(at);
+    if (!CONTROL_END.test(char)) return this.#giveUp(at);
     const parameters = this.#gathered.slice(2);
     if (char === "m" && /^[0-9;:]*$/.test(parameters)) this.#handler.style(parameters);
     if (char === "K" && /^[0-2]?$/.test(parameters)) this.#handler.erase(Number(parameters));

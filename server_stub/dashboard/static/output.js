@@ -8,13 +8,15 @@ const STREAMS = ["stdout", "stderr"];
 class Follower {
   #view;
   #say;
+  #onEnd;
   #source;
   #decoders;
   #position;
 
-  constructor(url, view, say) {
+  constructor(url, view, say, onEnd) {
     this.#view = view;
     this.#say = say;
+    this.#onEnd = onEnd;
     this.#restart();
     this.#source = new VisibleStream(() => (this.#position > 0 ? `${url}&position=${this.#position}` : url), {
       open: () => say("Following the output as it comes."),
@@ -44,6 +46,7 @@ class Follower {
   /** What was shown is replaced: the result alone says what the script wrote. */
   #result(result) {
     this.#source.end();
+    this.#onEnd();
     this.#restart();
     for (const stream of STREAMS) {
       this.#view.write(stream, result[stream]);
@@ -55,6 +58,7 @@ class Follower {
 
   #end({ text }) {
     this.#source.end();
+    this.#onEnd();
     for (const stream of STREAMS) this.#view.write(stream, null);
     this.#say(`Ended, ${text}. There is no result; what is shown here may not be all.`);
   }
@@ -78,9 +82,13 @@ function start(section) {
   button.hidden = false;
   button.addEventListener("click", () => view.follow(!view.following));
   view.follow(true);
-  return new Follower(section.dataset.output, view, (text) => {
+  const say = (text) => {
     if (state.textContent !== text) state.textContent = text;
-  });
+  };
+  const onEnd = () => {
+    button.hidden = true;
+  };
+  return new Follower(section.dataset.output, view, say, onEnd);
 }
 
 document.querySelectorAll("[data-output]").forEach(start);

@@ -106,6 +106,7 @@ def test_plain_text_is_shown_as_it_is(node: NodeModule, text: str) -> None:
         ("a\x1b[12", ["a\\x1b[12"]),
         ("a\x1b[1\nb", ["a\\x1b[1", "b"]),
         ("a\x1b", ["a\\x1b"]),
+        ("a\x1b[31|b \x1b|c", ["a\\x1b[31|b \\x1b|c"]),
         ("\x1b[31\x1b[mx", ["\\x1b[31x"]),
         (
             "nul\x00 bell\x07 c1\x9b bidi\u202e\u2066 wide\u3000",
