@@ -9,8 +9,8 @@ from server_stub.readable import size
 
 WIDTH: Final = 560
 HEIGHT: Final = 190
-LEFT: Final = 66
-RIGHT: Final = 8
+LEFT: Final = 74
+RIGHT: Final = 22
 TOP: Final = 12
 BOTTOM: Final = 24
 _GAP: Final = 0.25

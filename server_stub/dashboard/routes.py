@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from server_stub.dashboard import enrolling, fleet, login, static
+from server_stub.dashboard import audit, enrolling, fleet, login, node, static, usage
 from server_stub.dashboard.pages import moved
 
 
@@ -20,4 +20,7 @@ def dashboard_routes() -> list[BaseRoute]:
         *login.routes(),
         *fleet.routes(),
         *enrolling.routes(),
+        *node.routes(),
+        *usage.routes(),
+        *audit.routes(),
     ]

@@ -216,7 +216,7 @@ async def test_the_cookie_reads_the_api_and_changes_nothing_there() -> None:
 @pytest.mark.parametrize("path", ["/login", "/nodes"])
 async def test_every_page_has_the_headers(path: str) -> None:
     async with control_plane() as world, signed_in(world) as someone:
-        for answer in (await someone.get(path),):
+        for answer in (await someone.get(path), await someone.get("/nodes/none")):
             policy = answer.headers["content-security-policy"]
             assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
             assert "unsafe" not in policy
