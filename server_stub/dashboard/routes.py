@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from server_stub.dashboard import audit, enrolling, fleet, login, node, static, usage
+from server_stub.dashboard import audit, enrolling, fleet, login, node, own_password, static, usage
 from server_stub.dashboard.pages import moved
 
 
@@ -18,6 +18,7 @@ def dashboard_routes() -> list[BaseRoute]:
         Route("/", home, methods=["GET"]),
         *static.routes(),
         *login.routes(),
+        *own_password.routes(),
         *fleet.routes(),
         *enrolling.routes(),
         *node.routes(),
