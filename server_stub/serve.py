@@ -38,8 +38,8 @@ from server_stub.sweep import tend
 Beside = Callable[[], Coroutine[Any, Any, None]]
 _LOG: Final = logging.getLogger("lattice_control")
 _BACKLOG: Final = 1_024
-_CONNECTIONS: Final = 16_384
-"""Connections at once, most of them idle agents; beyond them uvicorn answers 503."""
+_CONNECTIONS: Final = 24_576
+"""Connections at once, most of them idle agents with two each; beyond them uvicorn answers 503."""
 _OTHER_FILES: Final = 64
 _STOP_SECONDS: Final = 5
 _KEEP_ALIVE_SECONDS: Final = 120

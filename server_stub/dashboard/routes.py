@@ -4,7 +4,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from server_stub.dashboard import audit, enrolling, fleet, login, node, own_password, static, usage
+from server_stub.dashboard import (
+    audit,
+    enrolling,
+    fleet,
+    login,
+    new_task,
+    node,
+    own_password,
+    static,
+    task,
+    task_orders,
+    tasks,
+    usage,
+)
 from server_stub.dashboard.pages import moved
 
 
@@ -24,4 +37,8 @@ def dashboard_routes() -> list[BaseRoute]:
         *node.routes(),
         *usage.routes(),
         *audit.routes(),
+        *tasks.routes(),
+        *new_task.routes(),
+        *task.routes(),
+        *task_orders.routes(),
     ]

@@ -52,6 +52,10 @@ def _judge(order: TaskOrder, sha256: str, policy: PolicySummary, asked: str) -> 
         return Verdict.REFUSED, f"{policy.refusal or 'the node runs no tasks'} (rule exec_disabled)"
     if sha256 in policy.forbidden_scripts:
         return Verdict.REFUSED, "the node's policy forbids this script (rule script)"
+    if sha256 in policy.ruled_scripts:
+        return Verdict.UNKNOWN, "the node's policy has a rule of its own for this script"
+    if asked in policy.uneven_levels:
+        return Verdict.UNKNOWN, f"which interpreters the node has at level {asked} it does not tell"
     refusal, listed = _refusal(order, sha256, policy, asked), sha256 in policy.listed_scripts
     if not refusal and (listed or not policy.lists_cut):
         return Verdict.RUNS, ""
