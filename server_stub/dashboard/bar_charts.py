@@ -9,13 +9,13 @@ from server_stub.readable import size
 
 WIDTH: Final = 560
 HEIGHT: Final = 190
-LEFT: Final = 66
-RIGHT: Final = 8
+LEFT: Final = 74
+RIGHT: Final = 22
 TOP: Final = 12
 BOTTOM: Final = 24
 _GAP: Final = 0.25
 """Share of a bar's place that stays free."""
-_NAMES: Final = 8
+_NAMES: Final = 6
 """About so many bars are named on the axis; a name for each would not fit."""
 
 

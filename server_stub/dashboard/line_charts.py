@@ -10,7 +10,7 @@ from server_stub.dashboard.scales import Axis, time_ticks
 
 WIDTH: Final = 560
 HEIGHT: Final = 190
-LEFT: Final = 66
+LEFT: Final = 74
 RIGHT: Final = 14
 TOP: Final = 12
 BOTTOM: Final = 24

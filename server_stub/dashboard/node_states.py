@@ -46,5 +46,7 @@ def sandbox(node: Node) -> Shown:
         return Shown("runs no tasks", IDLE, warning)
     if not level:
         return Shown("unknown", WARN, warning or "its agent does not say what confines a task")
-    kind = _LEVELS.get(level, WARN)
+    if level not in _LEVELS:
+        return Shown("unknown level", WARN, f"{level} {warning}".strip())
+    kind = _LEVELS[level]
     return Shown(level, WARN if warning and kind == GOOD else kind, warning)

@@ -84,6 +84,7 @@ def _filters() -> dict[str, Callable[..., Any]]:
         "segment": show.segment,
         "number": show.number,
         "count": show.count,
+        "sentence": show.sentence,
     }
 
 

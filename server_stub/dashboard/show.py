@@ -57,6 +57,15 @@ def ago(value: datetime | None, now: datetime) -> "Markup | str":
     return Markup('<time datetime="{}" title="{}">{}</time>').format(exact_time.replace(" ", "T"), exact_time, text)
 
 
+def sentence(text: str) -> str:
+    """Its first letter as at the beginning of one; ``capitalize`` would write the others small.
+
+    >>> sentence("now 2.0 GiB")
+    'Now 2.0 GiB'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def exact(text: str) -> "Markup":
     """Escaped for HTML and nothing else, for what is edited or copied: its control characters stay what they are."""
     from markupsafe import escape

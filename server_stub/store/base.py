@@ -47,6 +47,7 @@ from server_stub.store.records import (
     StoredResult,
     Task,
     User,
+    UserQuery,
 )
 
 T = TypeVar("T")
@@ -184,6 +185,14 @@ class UsageTable(Protocol):
         """All users, or those of the ids that exist."""
         ...
 
+    def find(self, query: UserQuery, limit: int) -> list[User]:
+        """By id."""
+        ...
+
+    def bytes_by_node(self, user_id: str) -> dict[str, int]:
+        """What was ever transferred on each node, by the user or, with an empty id, by all."""
+        ...
+
     def users_expiring(self, before: datetime) -> list[User]:
         """Enabled ones whose time ends before the moment given, or has ended."""
         ...
@@ -216,6 +225,10 @@ class BookingTable(Protocol):
 
     def find(self, query: BookingQuery, limit: int) -> list[Booking]:
         """At most ``limit``, by beginning, user and node."""
+        ...
+
+    def totals(self, query: BookingQuery) -> list[tuple[datetime, float]]:
+        """Bytes of all that ``find`` would give, by beginning. Floats, because a sum may exceed SQLite's integers."""
         ...
 
 

@@ -156,6 +156,17 @@ class User:
 
 
 @dataclass(frozen=True)
+class UserQuery:
+    """Users with an id after ``after`` that contain the text, in either case of its letters, in id or name, and that
+    are counted on the node. An empty field asks for nothing."""
+
+    text: str = ""
+    node_id: str = ""
+    after: str = ""
+    user_id: str = ""
+
+
+@dataclass(frozen=True)
 class Booking:
     """Bytes of a user on a node in one hour, day or billing month that began at ``start``."""
 
