@@ -1,7 +1,9 @@
 """The control stream over real sockets: what a node is told when it connects, and what it may say."""
 
 import signal
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx_ws
 import pytest
@@ -93,6 +95,30 @@ async def test_a_node_without_work_is_told_nothing(tmp_path: Path) -> None:
 async def told(talk: Talk) -> tuple[str, str, bool]:
     order = await talk.order()
     return order.type, order.task_id, order.on
+
+
+async def test_a_flood_of_small_frames_closes_the_stream(tmp_path: Path) -> None:
+    async with live_plane(tmp_path) as plane:
+        node = await plane.node("n1")
+        address = urlsplit(plane.url)
+        async with await trio.open_tcp_stream(str(address.hostname), int(address.port or 0)) as raw:
+            await raw.send_all(
+                b"GET /api/agent/control/stream?node_id=n1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+                b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                + f"Authorization: Bearer {node.token}\r\n\r\n".encode()
+            )
+            with trio.fail_after(SECONDS):
+                assert (await raw.receive_some()).startswith(b"HTTP/1.1 101 ")
+                await raw.send_all(b"\x81\x81\x00\x00\x00\x00x" * 2_000)
+                answer = b""
+                with suppress(trio.BrokenResourceError):  # what had not been read when it was closed
+                    while more := await raw.receive_some():
+                        answer += more
+            assert answer[:1] == b"\x88"
+            assert int.from_bytes(answer[2:4], "big") == 1008
+        async with node.stream() as talk:
+            await plane.task("n1")
+            assert await told(talk) == ("task.ready", "", False)
 
 
 async def test_a_run_is_noted_once_and_operators_are_told(tmp_path: Path) -> None:
