@@ -42,7 +42,7 @@ PURE = (
     "exec/local_policy.py", "exec/host_state.py", "exec/level_choice.py", "exec/script_header.py",
     "exec/policy_file.py", "exec/policy_values.py", "exec/policy.py", "exec/plan.py", "exec/pool.py",
     "exec/dispatch.py", "exec/syscalls.py", "exec/outcome.py", "exec/id_range.py",
-    "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py",
+    "tasks/decide.py", "tasks/shape.py", "tasks/outcomes.py", "tasks/live_output.py",
     "facts/inventory/changes.py", "facts/detail/counters.py", "facts/rates.py",
     "usage/normalise.py", "usage/ledger.py", "usage/billing.py", "usage/ledger_account.py", "usage/messages.py",
     "usage/statistics.py", "usage/idle_core.py", "usage/protobuf.py", "usage/stats_messages.py",

@@ -22,8 +22,8 @@ from lattice_agent.exec.library import DEFAULT_LIMITS
 from lattice_agent.exec.plan import CPU_MARGIN_S, MIB, TASK_PATH, Level, Limits, Plan, Profile
 
 if TYPE_CHECKING:
-    from lattice_agent.exec.cell_task import OnOutput
     from lattice_agent.exec.outcome import Outcome
+    from lattice_agent.exec.output_stream import OnOutput
 
 PROGRAM: Final = "lattice-agent exec"
 LEVELS: Final = tuple(level.value for level in reversed(Level))
