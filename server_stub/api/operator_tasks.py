@@ -1,4 +1,4 @@
-"""The operators' API, second part: tasks, the audit, the kill switch."""
+"""The operators' API: tasks."""
 
 from functools import partial
 from typing import Final
@@ -8,19 +8,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from server_stub.actions import tasks
-from server_stub.actions.tasks import TaskWithResults, show_task
+from server_stub.actions import cancelling, previewing, tasks
+from server_stub.actions.outcomes import Settled
+from server_stub.actions.tasks import ShownTask, show_task
+from server_stub.api.announce import announce
 from server_stub.api.answers import document
-from server_stub.api.body import read_order
+from server_stub.api.body import read_number, read_order
 from server_stub.api.gate import admit_operator
-from server_stub.api.orders import CreateTask, Nothing, SetKillSwitch
+from server_stub.api.orders import CancelTask, CreateTask, RerunTask
 from server_stub.api.plane import Plane, plane_of
-from server_stub.api.views import audit_view, result_view, task_view
+from server_stub.api.task_views import preview_view, shown_task_view, task_view, whole_task_view
+from server_stub.api.views import View
 from server_stub.errors import Refused
+from server_stub.rules.fan_out import FanOut
 from server_stub.rules.states import OPEN_STATUSES, TaskStatus
-from server_stub.rules.task_limits import check_order
+from server_stub.rules.tags import check_tags
+from server_stub.rules.task_limits import TaskOrder, check_order
 from server_stub.store.base import Tables
-from server_stub.store.records import Task
 
 _DEFAULT_LIMIT: Final = 100
 _MAX_LIMIT: Final = 1_000
@@ -31,14 +35,65 @@ async def create_task(request: Request) -> Response:
     plane = plane_of(request)
     actor = await admit_operator(request)
     sent = await read_order(request, CreateTask)
-    nodes = [sent.node, *sent.nodes] if sent.node else sent.nodes
-    order = check_order(nodes, sent.interpreter, sent.script, sent.timeout_sec, sent.output_limit)
     now, limits = plane.now(), plane.settings.limits
 
-    def work(tables: Tables) -> Task:
-        return tasks.create_task(tables, actor, order, now, limits)
+    def work(tables: Tables) -> ShownTask:
+        task = tasks.create_task(tables, actor, order_of(tables, sent), now, limits)
+        return show_task(tables, task.id, streams=False)
 
-    return document({"task": task_view(await plane.write(work))})
+    return _created(plane, await plane.write(work))
+
+
+async def rerun_task(request: Request) -> Response:
+    plane = plane_of(request)
+    actor = await admit_operator(request)
+    only = (await read_order(request, RerunTask)).only
+    task_id, now, limits = request.path_params["task_id"], plane.now(), plane.settings.limits
+
+    def work(tables: Tables) -> ShownTask:
+        task = tasks.rerun_task(tables, actor, task_id, only, now, limits)
+        return show_task(tables, task.id, streams=False)
+
+    return _created(plane, await plane.write(work))
+
+
+def _created(plane: Plane, shown: ShownTask) -> Response:
+    """Those of its nodes that can be told of it are, as far as there are places."""
+    nodes, concurrency = shown.task.nodes, shown.task.concurrency
+    announce(plane, [Settled(shown.task.id, ended=False, free=concurrency or len(nodes), waiting=nodes)])
+    return document({"task": whole_task_view(shown)})
+
+
+def order_of(tables: Tables, sent: CreateTask) -> TaskOrder:
+    """What is asked for, with tags turned into the nodes that have them; ``Refused`` when it cannot be."""
+    nodes = [sent.node, *sent.nodes] if sent.node else sent.nodes
+    if sent.tags:
+        nodes = _tagged(tables, sent.tags, nodes)
+    fan_out = FanOut(sent.concurrency, sent.max_failures)
+    return check_order(
+        *(nodes, sent.interpreter, sent.script, sent.timeout_sec, sent.output_limit),
+        *(fan_out, sent.queue_timeout_sec),
+    )
+
+
+def _tagged(tables: Tables, given: list[str], nodes: list[str]) -> list[str]:
+    if nodes:
+        raise Refused(400, "give either nodes or tags")
+    tags = check_tags(given)
+    found = tables.nodes.tagged(tags)
+    if not found:
+        raise Refused(404, f"no enabled node has the tag{'' if len(tags) == 1 else 's'} {', '.join(tags)}")
+    return found
+
+
+async def preview_task(request: Request) -> Response:
+    """The same body as a task to be created; nothing is."""
+    plane = plane_of(request)
+    await admit_operator(request)
+    sent = await read_order(request, CreateTask)
+    found = await plane.read(lambda tables: previewing.preview_task(tables, order_of(tables, sent)))
+    now = plane.now()
+    return document({"nodes": [preview_view(one, now) for one in found]})
 
 
 async def list_tasks(request: Request) -> Response:
@@ -48,21 +103,28 @@ async def list_tasks(request: Request) -> Response:
     status = query.get("status")
     if status is not None and status not in set(TaskStatus):
         raise Refused(400, f"status must be one of {', '.join(TaskStatus)}")
-    node_id, limit = query.get("node"), _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
-    found = await plane.read(lambda tables: tables.tasks.newest(node_id=node_id, status=status, limit=limit))
-    return document({"tasks": [task_view(task) for task in found]})
+    node_id, limit = query.get("node"), read_number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
+
+    def work(tables: Tables) -> list[View]:
+        found = tables.tasks.newest(node_id=node_id, status=status, limit=limit)
+        outcomes = tables.tasks.outcomes([task.id for task in found])
+        return [task_view(task, outcomes[task.id]) for task in found]
+
+    return document({"tasks": await plane.read(work)})
 
 
 async def show(request: Request) -> Response:
     """With ``wait_s`` the answer comes when the task has ended, or after so many seconds as it then is."""
     plane = plane_of(request)
     await admit_operator(request)
-    wait_s = _number(request, "wait_s", 0, _MAX_WAIT_S)
+    wait_s = read_number(request, "wait_s", 0, _MAX_WAIT_S)
+    with_script = bool(read_number(request, "script", 0, 1))
     found = await _ended(plane, request.path_params["task_id"], wait_s)
-    return document({"task": task_view(found.task) | {"results": [result_view(result) for result in found.results]}})
+    script = {"script": found.task.script} if with_script else {}
+    return document({"task": shown_task_view(found) | script})
 
 
-async def _ended(plane: Plane, task_id: str, wait_s: int) -> TaskWithResults:
+async def _ended(plane: Plane, task_id: str, wait_s: int) -> ShownTask:
     look = partial(show_task, task_id=task_id)
     with plane.watch.waiting(task_id) as end:
         found = await plane.read(look)
@@ -74,58 +136,24 @@ async def _ended(plane: Plane, task_id: str, wait_s: int) -> TaskWithResults:
 
 
 async def cancel_task(request: Request) -> Response:
+    """What no node has is cancelled with the answer; the nodes that have it are told to end it."""
     plane = plane_of(request)
     actor = await admit_operator(request)
-    await read_order(request, Nothing)
+    node_id = (await read_order(request, CancelTask)).node
     task_id, now = request.path_params["task_id"], plane.now()
-    task = await plane.write(lambda tables: tasks.cancel_task(tables, actor, task_id, now))
-    plane.watch.ended([task_id])
-    return document({"task": task_view(task)})
-
-
-async def list_audit(request: Request) -> Response:
-    plane = plane_of(request)
-    await admit_operator(request)
-    action, node_id = request.query_params.get("action"), request.query_params.get("node")
-    limit = _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
-    events = await plane.read(lambda tables: tables.audit.newest(action=action, node_id=node_id, limit=limit))
-    return document({"events": [audit_view(event) for event in events]})
-
-
-async def show_kill_switch(request: Request) -> Response:
-    plane = plane_of(request)
-    await admit_operator(request)
-    disabled = await plane.read(lambda tables: tables.switches.task_execution_disabled())
-    return document({"task_execution_disabled": disabled})
-
-
-async def set_kill_switch(request: Request) -> Response:
-    """``enabled`` is the switch's own position: true stops the fleet."""
-    plane = plane_of(request)
-    actor = await admit_operator(request)
-    order = await read_order(request, SetKillSwitch)
-    now = plane.now()
-    disabled = await plane.write(lambda tables: tasks.set_kill_switch(tables, actor, order.enabled, now))
-    return document({"task_execution_disabled": disabled})
-
-
-def _number(request: Request, name: str, default: int, ceiling: int) -> int:
-    """A whole number of the query between 0 and ``ceiling``; ``Refused`` 400."""
-    given = request.query_params.get(name)
-    if given is None:
-        return default
-    if not (given.isascii() and given.isdigit() and len(given) <= 9 and int(given) <= ceiling):
-        raise Refused(400, f"{name} must be between 0 and {ceiling}")
-    return int(given)
+    cancelled = await plane.write(lambda tables: cancelling.cancel_task(tables, actor, task_id, node_id, now))
+    announce(plane, [cancelled.settled])
+    for asked in cancelled.asked:
+        plane.streams.cancel(asked, task_id)
+    return document({"task": whole_task_view(cancelled.shown)})
 
 
 def routes() -> list[BaseRoute]:
     return [
         Route("/api/v1/tasks", create_task, methods=["POST"]),
         Route("/api/v1/tasks", list_tasks, methods=["GET"]),
+        Route("/api/v1/tasks/preview", preview_task, methods=["POST"]),
         Route("/api/v1/tasks/{task_id}", show, methods=["GET"]),
         Route("/api/v1/tasks/{task_id}/cancel", cancel_task, methods=["POST"]),
-        Route("/api/v1/audit", list_audit, methods=["GET"]),
-        Route("/api/v1/kill-switch", show_kill_switch, methods=["GET"]),
-        Route("/api/v1/kill-switch", set_kill_switch, methods=["POST"]),
+        Route("/api/v1/tasks/{task_id}/rerun", rerun_task, methods=["POST"]),
     ]

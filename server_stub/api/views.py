@@ -12,8 +12,6 @@ from server_stub.store.records import (
     Operator,
     Profile,
     StoredInventory,
-    StoredResult,
-    Task,
     User,
 )
 from server_stub.times import text
@@ -21,13 +19,16 @@ from server_stub.times import text
 View = dict[str, Any]
 
 
-def node_view(node: Node, now: datetime) -> View:
+def node_view(node: Node, now: datetime, *, control_stream: bool) -> View:
+    """``control_stream``: whether the node has one open."""
     presence = node.presence
     return {
         "id": node.id,
         "name": node.name,
         "created_at": text(node.created_at),
         "disabled": node.disabled,
+        "tags": list(node.tags),
+        "draining": node.draining,
         "online": is_online(presence.last_seen, now),
         "last_seen": text(presence.last_seen),
         "agent_version": presence.agent_version,
@@ -36,6 +37,8 @@ def node_view(node: Node, now: datetime) -> View:
         "metrics": presence.metrics,
         "agent_runtime": presence.agent_runtime,
         "metrics_detail": presence.metrics_detail,
+        "policy": presence.policy,
+        "control_stream": control_stream,
         "config": node.overrides,
     }
 
@@ -52,39 +55,6 @@ def operator_view(operator: Operator) -> View:
         "name": operator.name,
         "created_at": text(operator.created_at),
         "revoked_at": text(operator.revoked_at),
-    }
-
-
-def task_view(task: Task) -> View:
-    """Without the script: whoever may list tasks need not see what they do."""
-    return {
-        "id": task.id,
-        "actor": task.actor,
-        "nodes": list(task.nodes),
-        "interpreter": task.interpreter,
-        "script_sha256": task.script_sha256,
-        "script_size_bytes": len(task.script.encode()),
-        "timeout_sec": task.timeout_sec,
-        "output_limit": task.output_limit,
-        "status": task.status,
-        "reason": task.reason,
-        "attempts": task.attempts,
-        "created_at": text(task.created_at),
-        "started_at": text(task.started_at),
-        "finished_at": text(task.finished_at),
-    }
-
-
-def result_view(result: StoredResult) -> View:
-    return {
-        "node_id": result.node_id,
-        "exit_code": result.exit_code,
-        "stdout": result.stdout,
-        "stderr": result.stderr,
-        "error": result.error,
-        "started_at": text(result.started_at),
-        "finished_at": text(result.finished_at),
-        "received_at": text(result.received_at),
     }
 
 

@@ -86,6 +86,8 @@ async def test_hello_and_config_announce_the_extensions() -> None:
             "metrics.detail",
             "usage.ledger",
             "control.tasks",
+            "results.detail",
+            "policy.summary",
         ]
         announced = {"v": 1, "features": features}
         assert (await node.post(HELLO, {})).json() == {"ok": True, "lattice_ext": announced}
