@@ -18,7 +18,7 @@ _WARNING_BYTES: Final = 240
 _FEATURE_BYTES: Final = 64
 _RUNTIME_TEXT_BYTES: Final = 512
 _DETAIL_BYTES: Final = 512
-_POLICY_BYTES: Final = 256
+_POLICY_BYTES: Final = 512
 _POLICY_NAMES: Final = 16
 """Levels and interpreters of a policy; there are four of each."""
 _MAX_CORES: Final = 4096
