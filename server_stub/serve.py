@@ -34,6 +34,7 @@ from server_stub.runner import OneThread
 from server_stub.store.base import Store
 from server_stub.store.sqlite import SqliteStore
 from server_stub.sweep import tend
+from server_stub.websocket_protocol import BoundedWebSocket
 
 Beside = Callable[[], Coroutine[Any, Any, None]]
 _LOG: Final = logging.getLogger("lattice_control")
@@ -132,7 +133,7 @@ def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         app,
         loop="uvloop",
         http="httptools",
-        ws="wsproto",
+        ws=BoundedWebSocket,
         ws_max_size=_WEBSOCKET_BYTES,
         ws_per_message_deflate=False,  # its windows cost 300 KiB a stream, for frames that are short or random
         ws_ping_interval=_PING_SECONDS,

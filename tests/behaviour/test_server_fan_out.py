@@ -285,7 +285,7 @@ async def test_a_policy_is_cut_to_size_when_it_comes() -> None:
         policy = (await world.operator.get("/api/v1/nodes/n0")).json()["node"]["policy"]
         assert policy["listed_scripts"] == digests[:256]
         assert policy["lists_cut"] is True
-        assert (policy["refusal"], policy["levels"]) == ("x" * 255, ["strict"] * 16)
+        assert (policy["refusal"], policy["levels"]) == ("x" * 511, ["strict"] * 16)
         assert policy["interpreters"] == ["y" * 96]
 
 
