@@ -243,17 +243,31 @@ async def test_what_nodes_would_say_before_it_is_sent() -> None:
         answer = await world.operator.post("/api/v1/tasks/preview", order)
         assert answer.raise_for_status().json()["nodes"] == [
             {
-                "node_id": "n0", "verdict": "runs", "text": "runs at level network, for 10 s at most",
-                "level": "network", "timeout_sec": 10, "output_limit": 65_536, "online": True,
+                "node_id": "n0",
+                "verdict": "runs",
+                "text": "runs at level network, for 10 s at most",
+                "level": "network",
+                "timeout_sec": 10,
+                "output_limit": 65_536,
+                "online": True,
             },
             {
-                "node_id": "n1", "verdict": "unknown", "text": "the node has not told what it allows",
-                "level": "", "timeout_sec": 30, "output_limit": 65_536, "online": False,
+                "node_id": "n1",
+                "verdict": "unknown",
+                "text": "the node has not told what it allows",
+                "level": "",
+                "timeout_sec": 30,
+                "output_limit": 65_536,
+                "online": False,
             },
             {
-                "node_id": "n2", "verdict": "refused",
+                "node_id": "n2",
+                "verdict": "refused",
                 "text": "exec is off (rule exec_disabled); the node is draining",
-                "level": "network", "timeout_sec": 30, "output_limit": 65_536, "online": True,
+                "level": "network",
+                "timeout_sec": 30,
+                "output_limit": 65_536,
+                "online": True,
             },
         ]
         assert (await world.operator.get("/api/v1/tasks")).json() == {"tasks": []}
