@@ -201,6 +201,20 @@ def test_a_tab_in_the_background_holds_no_connection_and_misses_nothing(
     expect(page.locator(".log .text")).to_have_text(["äö 1", "2", "3", "more"])
 
 
+@pytest.mark.slow
+def test_a_line_goes_on_although_its_beginning_is_no_longer_shown(
+    watched: Watched, served: Fleet, agent: RunningAgent
+) -> None:
+    page, gates = watched.page, [served.site.gate(f"dropped-{number}") for number in range(2)]
+    send(page, served, f"printf begun; seq 1 9000 >&2; {gates[0].wait}; echo , done; {gates[1].wait}")
+    expect(page.locator(".log .text").last).to_have_text("9000")
+    expect(page.locator("[data-part=dropped]")).to_contain_text("earlier lines are not shown here")
+    gates[0].open()
+    expect(page.locator(".log .stdout .text")).to_have_text(["begun, done"])
+    gates[1].open()
+    expect(page.locator("#task-state .verdict")).to_contain_text("succeeded")
+
+
 def show_tab(page: Page, state: str) -> None:
     """As the browser does when another tab is chosen."""
     page.evaluate(
