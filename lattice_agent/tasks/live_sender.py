@@ -133,7 +133,7 @@ class LiveSender:
     def opened(self) -> None:
         """A stream is open; all runs that go on are announced on it."""
         self._open = True
-        self._pace, self._paced_until = TokenBucket(FRAMES_PER_S, trio.current_time()), 0.0
+        self._pace, self._paced_until = TokenBucket(limit_per_s=FRAMES_PER_S, now_s=trio.current_time()), 0.0
         self._tell()
 
     def closed(self) -> None:
