@@ -4,7 +4,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from server_stub.api import agent, health, operator
+from server_stub.api import agent, health, openapi, operator
 from server_stub.api.agent_streams import AgentStreams
 from server_stub.api.envelope import Envelope, answer_http_exception
 from server_stub.api.plane import Plane, Rates, RunSync
@@ -22,7 +22,7 @@ def build_app(store: Store, clock: Clock, settings: Settings, run_sync: RunSync)
     """
     watch = TaskWatch(settings.limits.waiters)
     app = Starlette(
-        routes=[*agent.routes(), *operator.routes(), *health.routes()],
+        routes=[*agent.routes(), *operator.routes(), *health.routes(), *openapi.routes()],
         middleware=[Middleware(Envelope)],
         exception_handlers={HTTPException: answer_http_exception},
     )

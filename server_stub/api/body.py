@@ -23,7 +23,7 @@ def _invalid() -> Refused:
 async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:
     """The body, never more than ``limit`` bytes of it in memory; one more is 400 as in the reference (no 413)."""
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
+    if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
         raise _invalid()
     pieces: list[bytes] = []
     size = 0

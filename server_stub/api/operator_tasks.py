@@ -1,7 +1,6 @@
 """The operators' API, second part: tasks, the audit, the kill switch."""
 
 from functools import partial
-from typing import Final
 
 import anyio
 from starlette.requests import Request
@@ -11,20 +10,16 @@ from starlette.routing import BaseRoute, Route
 from server_stub.actions import tasks
 from server_stub.actions.tasks import TaskWithResults, show_task
 from server_stub.api.answers import document
-from server_stub.api.body import read_order
+from server_stub.api.body import read_order, read_query
 from server_stub.api.gate import admit_operator
 from server_stub.api.orders import CreateTask, Nothing, SetKillSwitch
 from server_stub.api.plane import Plane, plane_of
+from server_stub.api.queries import FindEvents, FindTasks, ShowTask
 from server_stub.api.views import audit_view, result_view, task_view
-from server_stub.errors import Refused
-from server_stub.rules.states import OPEN_STATUSES, TaskStatus
+from server_stub.rules.states import OPEN_STATUSES
 from server_stub.rules.task_limits import check_order
 from server_stub.store.base import Tables
-from server_stub.store.records import Task
-
-_DEFAULT_LIMIT: Final = 100
-_MAX_LIMIT: Final = 1_000
-_MAX_WAIT_S: Final = 60
+from server_stub.store.records import AuditEvent, Task
 
 
 async def create_task(request: Request) -> Response:
@@ -44,12 +39,12 @@ async def create_task(request: Request) -> Response:
 async def list_tasks(request: Request) -> Response:
     plane = plane_of(request)
     await admit_operator(request)
-    query = request.query_params
-    status = query.get("status")
-    if status is not None and status not in set(TaskStatus):
-        raise Refused(400, f"status must be one of {', '.join(TaskStatus)}")
-    node_id, limit = query.get("node"), _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
-    found = await plane.read(lambda tables: tables.tasks.newest(node_id=node_id, status=status, limit=limit))
+    wanted = read_query(request, FindTasks)
+
+    def work(tables: Tables) -> list[Task]:
+        return tables.tasks.newest(node_id=wanted.node, status=wanted.status, limit=wanted.limit)
+
+    found = await plane.read(work)
     return document({"tasks": [task_view(task) for task in found]})
 
 
@@ -57,9 +52,9 @@ async def show(request: Request) -> Response:
     """With ``wait_s`` the answer comes when the task has ended, or after so many seconds as it then is."""
     plane = plane_of(request)
     await admit_operator(request)
-    wait_s = _number(request, "wait_s", 0, _MAX_WAIT_S)
-    found = await _ended(plane, request.path_params["task_id"], wait_s)
-    return document({"task": task_view(found.task) | {"results": [result_view(result) for result in found.results]}})
+    wanted = read_query(request, ShowTask)
+    found = await _ended(plane, request.path_params["task_id"], wanted.wait_s)
+    return document({"task": {**task_view(found.task), "results": [result_view(result) for result in found.results]}})
 
 
 async def _ended(plane: Plane, task_id: str, wait_s: int) -> TaskWithResults:
@@ -86,9 +81,12 @@ async def cancel_task(request: Request) -> Response:
 async def list_audit(request: Request) -> Response:
     plane = plane_of(request)
     await admit_operator(request)
-    action, node_id = request.query_params.get("action"), request.query_params.get("node")
-    limit = _number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
-    events = await plane.read(lambda tables: tables.audit.newest(action=action, node_id=node_id, limit=limit))
+    wanted = read_query(request, FindEvents)
+
+    def work(tables: Tables) -> list[AuditEvent]:
+        return tables.audit.newest(action=wanted.action, node_id=wanted.node, limit=wanted.limit)
+
+    events = await plane.read(work)
     return document({"events": [audit_view(event) for event in events]})
 
 
@@ -107,16 +105,6 @@ async def set_kill_switch(request: Request) -> Response:
     now = plane.now()
     disabled = await plane.write(lambda tables: tasks.set_kill_switch(tables, actor, order.enabled, now))
     return document({"task_execution_disabled": disabled})
-
-
-def _number(request: Request, name: str, default: int, ceiling: int) -> int:
-    """A whole number of the query between 0 and ``ceiling``; ``Refused`` 400."""
-    given = request.query_params.get(name)
-    if given is None:
-        return default
-    if not (given.isascii() and given.isdigit() and len(given) <= 9 and int(given) <= ceiling):
-        raise Refused(400, f"{name} must be between 0 and {ceiling}")
-    return int(given)
 
 
 def routes() -> list[BaseRoute]:

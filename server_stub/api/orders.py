@@ -70,21 +70,6 @@ class ChangeUser(Order):
     reset_day: ResetDay = 0
 
 
-class FindUsage(Order):
-    """Of a query; empty means all."""
-
-    user: str = ""
-    node: str = ""
-
-
-class FindBookings(FindUsage):
-    """``from`` is included, ``to`` is not; left out, the server has its defaults."""
-
-    by: Literal["hour", "day", "month"]
-    since: Annotated[Time, Field(alias="from")] = None
-    until: Annotated[Time, Field(alias="to")] = None
-
-
 class AddOperator(Order):
     name: str
 

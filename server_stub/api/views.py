@@ -1,9 +1,20 @@
 """Records as operators see them: JSON objects, times in RFC 3339, ``null`` for what is not known."""
 
-from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
+from server_stub.api.shapes import (
+    ShownAddresses,
+    ShownBooking,
+    ShownEvent,
+    ShownInventory,
+    ShownNode,
+    ShownOperator,
+    ShownProfile,
+    ShownResult,
+    ShownTask,
+    ShownUser,
+)
+from server_stub.rules.addresses import Addresses
 from server_stub.rules.facts import is_online
 from server_stub.store.records import (
     AuditEvent,
@@ -18,10 +29,8 @@ from server_stub.store.records import (
 )
 from server_stub.times import text
 
-View = dict[str, Any]
 
-
-def node_view(node: Node, now: datetime) -> View:
+def node_view(node: Node, now: datetime) -> ShownNode:
     presence = node.presence
     return {
         "id": node.id,
@@ -31,7 +40,7 @@ def node_view(node: Node, now: datetime) -> View:
         "online": is_online(presence.last_seen, now),
         "last_seen": text(presence.last_seen),
         "agent_version": presence.agent_version,
-        "addresses": asdict(presence.addresses),
+        "addresses": _addresses(presence.addresses),
         "host_facts": presence.host_facts,
         "metrics": presence.metrics,
         "agent_runtime": presence.agent_runtime,
@@ -40,14 +49,27 @@ def node_view(node: Node, now: datetime) -> View:
     }
 
 
-def inventory_view(inventory: StoredInventory | None) -> View:
+def _addresses(addresses: Addresses) -> ShownAddresses:
+    return {
+        "public_ip": addresses.public_ip,
+        "public_ipv6": addresses.public_ipv6,
+        "internal_ip": addresses.internal_ip,
+        "internal_ipv6": addresses.internal_ipv6,
+        "wireguard_ip": addresses.wireguard_ip,
+        "wireguard_public_key": addresses.wireguard_public_key,
+        "wireguard_endpoint": addresses.wireguard_endpoint,
+        "wireguard_port": addresses.wireguard_port,
+    }
+
+
+def inventory_view(inventory: StoredInventory | None) -> ShownInventory:
     """``inventory`` is null while the node has reported none."""
     if inventory is None:
         return {"inventory": None, "received_at": None}
     return {"inventory": inventory.document, "received_at": text(inventory.received_at)}
 
 
-def operator_view(operator: Operator) -> View:
+def operator_view(operator: Operator) -> ShownOperator:
     return {
         "name": operator.name,
         "created_at": text(operator.created_at),
@@ -55,7 +77,7 @@ def operator_view(operator: Operator) -> View:
     }
 
 
-def task_view(task: Task) -> View:
+def task_view(task: Task) -> ShownTask:
     """Without the script: whoever may list tasks need not see what they do."""
     return {
         "id": task.id,
@@ -75,7 +97,7 @@ def task_view(task: Task) -> View:
     }
 
 
-def result_view(result: StoredResult) -> View:
+def result_view(result: StoredResult) -> ShownResult:
     return {
         "node_id": result.node_id,
         "exit_code": result.exit_code,
@@ -88,7 +110,7 @@ def result_view(result: StoredResult) -> View:
     }
 
 
-def profile_view(profile: Profile) -> View:
+def profile_view(profile: Profile) -> ShownProfile:
     health = profile.health
     return {
         "node_id": profile.node_id,
@@ -100,7 +122,7 @@ def profile_view(profile: Profile) -> View:
     }
 
 
-def user_view(user: User, now: datetime) -> View:
+def user_view(user: User, now: datetime) -> ShownUser:
     """``per_node`` counts for ever; ``used_bytes`` since ``period_start``, if there is one."""
     account = user.account.at(now)
     return {
@@ -119,7 +141,7 @@ def user_view(user: User, now: datetime) -> View:
     }
 
 
-def booking_view(booking: Booking) -> View:
+def booking_view(booking: Booking) -> ShownBooking:
     return {
         "start": text(booking.start),
         "user_id": booking.user_id,
@@ -128,7 +150,7 @@ def booking_view(booking: Booking) -> View:
     }
 
 
-def audit_view(event: AuditEvent) -> View:
+def audit_view(event: AuditEvent) -> ShownEvent:
     return {
         "id": event.id,
         "time": text(event.time),

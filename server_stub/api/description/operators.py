@@ -1,0 +1,108 @@
+"""The operators' API (docs/protocol.md section 8), operation by operation."""
+
+from typing import Final
+
+from server_stub.api.description.operation import Operation
+from server_stub.api.orders import (
+    AddNode,
+    AddOperator,
+    AddUser,
+    ChangeUser,
+    ConfigureNode,
+    CreateTask,
+    DisableNode,
+    Nothing,
+    SetKillSwitch,
+)
+from server_stub.api.queries import FindBookings, FindEvents, FindTasks, FindUsage, ShowTask
+from server_stub.api.shapes import (
+    BookingsAnswer,
+    Document,
+    EventsAnswer,
+    KillSwitchAnswer,
+    NewNodeAnswer,
+    NewOperatorAnswer,
+    NodeAnswer,
+    NodesAnswer,
+    OperatorAnswer,
+    OperatorsAnswer,
+    ProfileAnswer,
+    ShownInventory,
+    TaskAnswer,
+    TasksAnswer,
+    TaskWithResultsAnswer,
+    TokenAnswer,
+    UsageShown,
+    UserAnswer,
+    UsersAnswer,
+)
+
+_NODES: Final = "/api/v1/nodes"
+_NODE: Final = "/api/v1/nodes/{node_id}"
+_USERS: Final = "/api/v1/users"
+_USER: Final = "/api/v1/users/{user_id}"
+_TASKS: Final = "/api/v1/tasks"
+_TASK: Final = "/api/v1/tasks/{task_id}"
+_OPERATORS: Final = "/api/v1/operators"
+
+OPERATIONS: Final = (
+    Operation("get", "/api/v1/openapi.json", "anyone", "This description", Document),
+    Operation(
+        "post",
+        _NODES,
+        "operator",
+        "Register a node; its token is shown here only",
+        NewNodeAnswer,
+        AddNode,
+        None,
+        (409,),
+    ),
+    Operation("get", _NODES, "operator", "All nodes", NodesAnswer),
+    Operation("get", _NODE, "operator", "One node", NodeAnswer),
+    Operation("get", f"{_NODE}/inventory", "operator", "What a node reported of its host", ShownInventory),
+    Operation(
+        "post", f"{_NODE}/rotate", "operator", "A new token; the old one is refused at once", TokenAnswer, Nothing
+    ),
+    Operation("post", f"{_NODE}/disable", "operator", "Refuse or admit a node", NodeAnswer, DisableNode),
+    Operation(
+        "put", f"{_NODE}/config", "operator", "Replace what the node's config answer carries", NodeAnswer, ConfigureNode
+    ),
+    Operation("put", f"{_NODE}/profile", "operator", "Count usage on a node from now on", ProfileAnswer, Nothing),
+    Operation("post", _USERS, "operator", "Add a proxy user", UserAnswer, AddUser, None, (404, 409)),
+    Operation("get", _USERS, "operator", "All proxy users", UsersAnswer),
+    Operation("get", _USER, "operator", "One proxy user", UserAnswer),
+    Operation("post", _USER, "operator", "Change a user; what is left out stays", UserAnswer, ChangeUser),
+    Operation("post", f"{_USER}/reset", "operator", "Forgive what was used", UserAnswer, Nothing),
+    Operation("get", "/api/v1/usage", "operator", "Users and profiles", UsageShown, None, FindUsage, (404,)),
+    Operation(
+        "get",
+        "/api/v1/usage/bookings",
+        "operator",
+        "Bytes by hour, day or billing month, oldest first",
+        BookingsAnswer,
+        None,
+        FindBookings,
+        (404,),
+    ),
+    Operation("post", _TASKS, "operator", "Queue a script on nodes", TaskAnswer, CreateTask, None, (404, 409)),
+    Operation("get", _TASKS, "operator", "Tasks, newest first", TasksAnswer, None, FindTasks),
+    Operation("get", _TASK, "operator", "One task with its results", TaskWithResultsAnswer, None, ShowTask),
+    Operation("post", f"{_TASK}/cancel", "operator", "Cancel a task", TaskAnswer, Nothing, None, (409,)),
+    Operation("get", "/api/v1/audit", "operator", "Decisions, newest first", EventsAnswer, None, FindEvents),
+    Operation("get", "/api/v1/kill-switch", "operator", "Whether tasks are stopped", KillSwitchAnswer),
+    Operation("post", "/api/v1/kill-switch", "operator", "Stop or admit tasks", KillSwitchAnswer, SetKillSwitch),
+    Operation(
+        "post",
+        _OPERATORS,
+        "operator",
+        "Add an operator; the token is shown here only",
+        NewOperatorAnswer,
+        AddOperator,
+        None,
+        (409,),
+    ),
+    Operation("get", _OPERATORS, "operator", "All operators", OperatorsAnswer),
+    Operation(
+        "post", f"{_OPERATORS}/{{name}}/revoke", "operator", "Revoke a token", OperatorAnswer, Nothing, None, (409,)
+    ),
+)

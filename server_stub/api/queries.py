@@ -1,0 +1,80 @@
+"""What a query may ask for. Those of operators are read from these models, and refuse what they don't know; the ones of
+the agents' wire say what its endpoints look at, and others are ignored there, as in the reference."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from lattice_agent.wire.base import Time
+from lattice_agent.wire.ext import MAX_LEASES
+from server_stub.api.orders import Order
+from server_stub.rules.states import TaskStatus
+
+MAX_WAIT_S: Final = 60
+_DEFAULT_ROWS: Final = 100
+_MAX_ROWS: Final = 1_000
+_DIGITS: Final = 15
+"""Of the longest number that is read; nothing here counts further."""
+
+
+def _number(given: object) -> object:
+    """Plain digits, unlike ``int``: no sign, no blank, no underscore, no other script."""
+    if isinstance(given, str) and given.isascii() and given.isdigit() and len(given) <= _DIGITS:
+        return int(given)
+    return given
+
+
+Rows = Annotated[int, BeforeValidator(_number), Field(ge=0, le=_MAX_ROWS)]
+
+
+class FindUsage(Order):
+    """Empty means all."""
+
+    user: str = ""
+    node: str = ""
+
+
+class FindBookings(FindUsage):
+    """``from`` is included, ``to`` is not; left out, the server has its defaults."""
+
+    by: Literal["hour", "day", "month"]
+    since: Annotated[Time, Field(alias="from")] = None
+    until: Annotated[Time, Field(alias="to")] = None
+
+
+class FindTasks(Order):
+    """Left out means all."""
+
+    node: str | None = None
+    status: Annotated[TaskStatus | None, Field(strict=False)] = None
+    limit: Rows = _DEFAULT_ROWS
+
+
+class ShowTask(Order):
+    """``wait_s``: the answer comes when the task has ended, or after so many seconds as it then is."""
+
+    wait_s: Annotated[int, BeforeValidator(_number), Field(ge=0, le=MAX_WAIT_S)] = 0
+
+
+class FindEvents(Order):
+    """Left out means all."""
+
+    action: str | None = None
+    node: str | None = None
+    limit: Rows = _DEFAULT_ROWS
+
+
+class AsNode(BaseModel):
+    """Every query of an agent: the id must be the token's own."""
+
+    node_id: str
+
+
+class PollTasks(AsNode):
+    """``max``: extension ``tasks.batch``; left out, 3."""
+
+    max: Annotated[int, Field(ge=1, le=MAX_LEASES)] = 3
+
+
+class OfSession(AsNode):
+    session_id: str = ""

@@ -1,0 +1,228 @@
+"""The shapes of what operators are shown. ``views`` builds its answers from them, so that the type checker holds both
+together, and the description of the API (``server_stub.api.description``) is made from them.
+
+Times are RFC 3339 in UTC with ``Z``; ``null`` is for what is not known.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from server_stub.rules.accounts import UserStatus
+from server_stub.rules.billing_calendar import Span
+from server_stub.rules.states import TaskStatus
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Document = dict[str, Any]
+"""As a node sent it, cut to size; the models of the agents' wire say what may be in it."""
+
+
+class ShownAddresses(TypedDict):
+    """What is known of a node's network; "" and 0 are not known."""
+
+    public_ip: str
+    public_ipv6: str
+    internal_ip: str
+    internal_ipv6: str
+    wireguard_ip: str
+    wireguard_public_key: str
+    wireguard_endpoint: str
+    wireguard_port: int
+
+
+class ShownNode(TypedDict):
+    """A registered node and what it last said of itself."""
+
+    id: str
+    name: str
+    created_at: Moment
+    disabled: bool
+    online: bool
+    last_seen: Moment | None
+    agent_version: str
+    addresses: ShownAddresses
+    host_facts: Document | None
+    metrics: Document | None
+    agent_runtime: Document | None
+    metrics_detail: Document | None
+    config: Document
+
+
+class ShownInventory(TypedDict):
+    """Both null while the node has reported none."""
+
+    inventory: Document | None
+    received_at: Moment | None
+
+
+class ShownOperator(TypedDict):
+    """Somebody with an operator's token, or who had one."""
+
+    name: str
+    created_at: Moment
+    revoked_at: Moment | None
+
+
+class ShownTask(TypedDict):
+    """A task without its script: whoever may list tasks need not see what they do."""
+
+    id: str
+    actor: str
+    nodes: list[str]
+    interpreter: str
+    script_sha256: str
+    script_size_bytes: int
+    timeout_sec: int
+    output_limit: int
+    status: TaskStatus
+    reason: str
+    attempts: int
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+
+
+class ShownResult(TypedDict):
+    """What one node sent when the task had ended there."""
+
+    node_id: str
+    exit_code: int
+    stdout: str
+    stderr: str
+    error: str
+    started_at: Moment | None
+    finished_at: Moment
+    received_at: Moment
+
+
+class TaskWithResults(ShownTask):
+    """One task with the results that there are."""
+
+    results: list[ShownResult]
+
+
+class ShownProfile(TypedDict):
+    """That usage is counted on a node, and how its collector fares; "" is not known."""
+
+    node_id: str
+    collector_source: str
+    collector_status: str
+    collector_error: str
+    checked_at: Moment | None
+    last_report_at: Moment | None
+
+
+class ShownUser(TypedDict):
+    """A proxy user. ``per_node`` counts bytes for ever, ``used_bytes`` since ``period_start``, if there is one."""
+
+    id: str
+    name: str
+    used_bytes: int
+    quota_bytes: int
+    reset_day: int
+    period_start: Moment | None
+    status: UserStatus
+    enabled: bool
+    expires_at: Moment | None
+    nodes: list[str]
+    last_seen_at: Moment | None
+    per_node: dict[str, int]
+
+
+class ShownBooking(TypedDict):
+    """Bytes of a user on a node in the hour, day or billing month that began at ``start``."""
+
+    start: Moment
+    user_id: str
+    node_id: str
+    bytes: int
+
+
+class ShownEvent(TypedDict):
+    """A decision in the audit."""
+
+    id: int
+    time: Moment
+    actor: str
+    action: str
+    target: str
+    node_id: str
+    decision: Annotated[str, Field(json_schema_extra={"enum": ["allow", "deny"]})]
+    reason: str
+    detail: Document
+
+
+class NodeAnswer(TypedDict):
+    node: ShownNode
+
+
+class NewNodeAnswer(NodeAnswer):
+    """The only answer that has the token."""
+
+    token: str
+
+
+class NodesAnswer(TypedDict):
+    nodes: list[ShownNode]
+
+
+class TokenAnswer(TypedDict):
+    token: str
+
+
+class OperatorAnswer(TypedDict):
+    operator: ShownOperator
+
+
+class NewOperatorAnswer(OperatorAnswer):
+    """The only answer that has the token."""
+
+    token: str
+
+
+class OperatorsAnswer(TypedDict):
+    operators: list[ShownOperator]
+
+
+class ProfileAnswer(TypedDict):
+    profile: ShownProfile
+
+
+class UserAnswer(TypedDict):
+    user: ShownUser
+
+
+class UsersAnswer(TypedDict):
+    users: list[ShownUser]
+
+
+class UsageShown(TypedDict):
+    users: list[ShownUser]
+    nodes: list[ShownProfile]
+
+
+# "from" is no name for a field in Python.
+BookingsAnswer = TypedDict(
+    "BookingsAnswer", {"by": Span, "from": Moment, "to": Moment | None, "bookings": list[ShownBooking]}
+)
+
+
+class TaskAnswer(TypedDict):
+    task: ShownTask
+
+
+class TaskWithResultsAnswer(TypedDict):
+    task: TaskWithResults
+
+
+class TasksAnswer(TypedDict):
+    tasks: list[ShownTask]
+
+
+class EventsAnswer(TypedDict):
+    events: list[ShownEvent]
+
+
+class KillSwitchAnswer(TypedDict):
+    task_execution_disabled: bool
