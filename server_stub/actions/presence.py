@@ -11,7 +11,7 @@ from lattice_agent.wire.hello import Hello
 from lattice_agent.wire.host_inventory import TEXT_BYTES, HostInventory
 from lattice_agent.wire.metrics import Heartbeat
 from server_stub.rules.addresses import Addresses, merge
-from server_stub.rules.facts import clean_document, clean_facts, clean_metrics, clean_runtime, clean_text
+from server_stub.rules.facts import clean_document, clean_facts, clean_metrics, clean_policy, clean_runtime, clean_text
 from server_stub.store.base import Tables
 from server_stub.store.records import BY_AGENT, AuditEvent, Node, Presence, StoredInventory
 from server_stub.times import in_utc
@@ -50,7 +50,7 @@ def take_heartbeat(tables: Tables, node_id: str, beat: Heartbeat, observed: str,
         _document(clean_metrics(beat.metrics)),
         None if beat.agent_runtime is None else _document(clean_runtime(beat.agent_runtime)),
         None if beat.metrics_detail is None else clean_document(_document(beat.metrics_detail), TEXT_BYTES),
-        None if beat.policy is None else clean_document(_document(beat.policy), TEXT_BYTES),
+        None if beat.policy is None else clean_document(_document(clean_policy(beat.policy)), TEXT_BYTES),
     )
     tables.nodes.set_presence(node_id, presence)
 

@@ -1,5 +1,6 @@
 """Request bodies: bounded in size and time while they arrive, then parsed."""
 
+from collections import Counter
 from contextlib import aclosing
 from typing import Final, TypeVar
 
@@ -60,8 +61,12 @@ async def read_order(request: Request, model: type[R]) -> R:
 
 def read_query(request: Request, model: type[R]) -> R:
     """The query of a request of the operators' API; the answer names the parameter that is wrong or unknown."""
+    given = request.query_params.multi_items()
+    repeated = [name for name, count in Counter(name for name, _ in given).items() if count > 1]
+    if repeated:
+        raise Refused(400, f"{repeated[0]}: given more than once")
     try:
-        return model.model_validate(dict(request.query_params))
+        return model.model_validate(dict(given))
     except ValidationError as error:
         raise _wrong_field(error) from None
 

@@ -6,7 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lattice_agent.wire.base import Time
 from server_stub.rules.billing_calendar import LAST_RESET_DAY
+from server_stub.rules.usage_report import ID_PATTERN
 
+Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{ID_PATTERN}$"})]
+"""Described here, checked by the actions, which say in a sentence what an id is."""
 Name = Annotated[str, Field(max_length=256)]
 Bytes = Annotated[int, Field(ge=0, le=2**63 - 1)]
 ResetDay = Annotated[int, Field(ge=0, le=LAST_RESET_DAY)]
@@ -20,7 +23,7 @@ class Order(BaseModel):
 
 
 class AddNode(Order):
-    id: str
+    id: Id
     name: Name = ""
 
 
@@ -34,6 +37,14 @@ class Nothing(Order):
 
 class SetIpConfig(Order):
     """How the node learns its public addresses (protocol reference 1.4); ``script`` only with mode ``script``."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"mode": {"const": "script"}}, "required": ["mode"]},
+            "then": {"properties": {"script": {"pattern": r"\S"}}, "required": ["script"]},
+            "else": {"properties": {"script": {"pattern": r"^\s*$"}}},
+        }
+    )
 
     mode: Literal["auto", "static", "resolver", "script"]
     static_ipv4: Name = ""
@@ -51,7 +62,7 @@ class ConfigureNode(Order):
 
 
 class AddUser(Order):
-    id: str
+    id: Id
     name: Name = ""
     quota_bytes: Bytes = 0
     nodes: NodeIds = []
@@ -71,7 +82,7 @@ class ChangeUser(Order):
 
 
 class AddOperator(Order):
-    name: str
+    name: Id
 
 
 class CreateTask(Order):

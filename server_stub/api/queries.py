@@ -24,7 +24,7 @@ def _number(given: object) -> object:
     return given
 
 
-Rows = Annotated[int, BeforeValidator(_number), Field(ge=0, le=_MAX_ROWS)]
+Rows = Annotated[int, Field(ge=0, le=_MAX_ROWS), BeforeValidator(_number)]
 
 
 class FindUsage(Order):
@@ -53,7 +53,7 @@ class FindTasks(Order):
 class ShowTask(Order):
     """``wait_s``: the answer comes when the task has ended, or after so many seconds as it then is."""
 
-    wait_s: Annotated[int, BeforeValidator(_number), Field(ge=0, le=MAX_WAIT_S)] = 0
+    wait_s: Annotated[int, Field(ge=0, le=MAX_WAIT_S), BeforeValidator(_number)] = 0
 
 
 class FindEvents(Order):

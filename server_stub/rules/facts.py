@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.metrics import Metrics
+from lattice_agent.wire.policy import MAX_SCRIPTS, PolicySummary
 from lattice_agent.wire.runtime import FEATURES_KEPT, AgentRuntime
 from server_stub.times import in_utc
 
@@ -63,6 +64,13 @@ def clean_document(value: Any, max_bytes: int) -> Any:
     if isinstance(value, dict):
         return {clean_text(key, max_bytes): clean_document(item, max_bytes) for key, item in value.items()}
     return value
+
+
+def clean_policy(policy: PolicySummary) -> PolicySummary:
+    """The first entries of lists that are longer than a summary may carry, and a word that they were cut."""
+    lists = {name: value for name, value in policy if isinstance(value, tuple)}
+    cut = {name: value[:MAX_SCRIPTS] for name, value in lists.items() if len(value) > MAX_SCRIPTS}
+    return policy.model_copy(update={**cut, "lists_cut": policy.lists_cut or bool(cut)})
 
 
 def clean_runtime(runtime: AgentRuntime) -> AgentRuntime:

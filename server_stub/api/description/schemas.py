@@ -42,7 +42,18 @@ class Schemas:
 def properties(model: type[BaseModel]) -> tuple[Schema, frozenset[str]]:
     """Name and schema of each field as it is read, and which of them must be there."""
     schema = TypeAdapter(model).json_schema(schema_generator=_Generator)
-    return schema.get("properties", {}), frozenset(schema.get("required", ()))
+    known = {name: _inlined(one, schema.get("$defs", {})) for name, one in schema.get("properties", {}).items()}
+    return known, frozenset(schema.get("required", ()))
+
+
+def _inlined(schema: Any, shared: Schema) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(one, shared) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return shared[schema["$ref"].rpartition("/")[2]]
+    return {key: _inlined(one, shared) for key, one in schema.items()}
 
 
 class _Generator(GenerateJsonSchema):
