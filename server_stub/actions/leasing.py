@@ -1,14 +1,17 @@
 """Handing out tasks (protocol reference 2.3)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from lattice_agent.wire.tasks import LeasedTask
-from server_stub.actions.outcomes import settle_task
+from server_stub.actions.giving_up import expire, lose
+from server_stub.actions.outcomes import Settled, settle_task
 from server_stub.ids import new_lease_id
+from server_stub.rules.fan_out import NO_LIMITS, FanOut, standing
 from server_stub.rules.leases import Candidate, Grant, decide
+from server_stub.rules.outcomes import queue_deadline
+from server_stub.rules.states import Target, TargetState
 from server_stub.store.base import Store, Tables
 from server_stub.store.records import BY_AGENT, AuditEvent, Task
 
@@ -18,11 +21,11 @@ _SPARE: Final = 16
 
 @dataclass(frozen=True)
 class Poll:
-    """What a poll is answered. ``ended`` names the tasks whose status it has ended by giving them up."""
+    """What a poll is answered, and the tasks of which it has changed something."""
 
     tasks: tuple[LeasedTask, ...] = ()
     execution_disabled: bool = False
-    ended: tuple[str, ...] = ()
+    changed: tuple[Settled, ...] = ()
 
 
 def poll(store: Store, node_id: str, room: int, now: datetime, attempt_limit: int) -> Poll:
@@ -33,29 +36,52 @@ def poll(store: Store, node_id: str, room: int, now: datetime, attempt_limit: in
     return store.write(lambda tables: lease(tables, node_id, room, now, attempt_limit))
 
 
+def has_work(tables: Tables, node_id: str, now: datetime) -> bool:
+    """Whether a poll of the node would find something."""
+    execution_disabled, work = _look(tables, node_id, now)
+    return work and not execution_disabled
+
+
 def _look(tables: Tables, node_id: str, now: datetime) -> tuple[bool, bool]:
-    return tables.switches.task_execution_disabled(), bool(tables.tasks.due(node_id, now, 1))
+    work = not tables.nodes.draining(node_id) and bool(tables.tasks.due(node_id, now, 1))
+    return tables.switches.task_execution_disabled(), work
 
 
 def lease(tables: Tables, node_id: str, room: int, now: datetime, attempt_limit: int) -> Poll:
-    """Grants up to ``room`` leases, oldest task first, and gives up what was leased too often."""
+    """Grants up to ``room`` leases, oldest task first; gives up what was leased too often or queued for too long.
+
+    One transaction: that a task has room for one more node is still true when the lease is on disk.
+    """
     due = tables.tasks.due(node_id, now, room + _SPARE)
-    candidates = [
-        Candidate(task.id, target.attempts, task.timeout_sec, target.lease_expires_at) for task, target in due
-    ]
-    decision = decide(candidates, now, room, attempt_limit)
-    for task_id in decision.lost:
-        _give_up(tables, task_id, node_id, now)
+    decision = decide([_candidate(tables, task, target, now) for task, target in due], now, room, attempt_limit)
+    changed = [expire(tables, task_id, node_id, now) for task_id in decision.expired]
+    changed += [lose(tables, task_id, node_id, now) for task_id in decision.lost]
     tasks = {task.id: task for task, _ in due}
-    leased = tuple(_grant(tables, tasks[grant.task_id], grant, node_id, now) for grant in decision.grants)
-    return Poll(leased, ended=_ended(tables, decision.lost))
+    leased: list[LeasedTask] = []
+    for grant in decision.grants:
+        leased.append(_grant(tables, tasks[grant.task_id], grant, node_id, now))
+        changed.append(settle_task(tables, grant.task_id, now))
+    return Poll(tuple(leased), changed=tuple(changed))
+
+
+def _candidate(tables: Tables, task: Task, target: Target, now: datetime) -> Candidate:
+    fan_out = FanOut(task.concurrency, task.max_failures)
+    where = standing(fan_out, tables.tasks.targets(task.id) if fan_out != NO_LIMITS else (), now)
+    queued = target.state is TargetState.QUEUED
+    return Candidate(
+        *(task.id, target.attempts, task.timeout_sec, target.lease_expires_at),
+        queued_until=queue_deadline(task.created_at, task.queue_timeout_sec) if queued else None,
+        cancel_requested=target.cancel_requested_at is not None,
+        free=where.free,
+        stopped=where.stopped,
+    )
 
 
 def _grant(tables: Tables, task: Task, grant: Grant, node_id: str, now: datetime) -> LeasedTask:
     lease_id = new_lease_id()
     tables.tasks.grant(grant, node_id, lease_id, now)
-    settle_task(tables, task.id)
-    tables.audit.append(_event("task.lease", task.id, node_id, now, f"attempt {grant.attempt}"))
+    reason = f"attempt {grant.attempt}"
+    tables.audit.append(AuditEvent(now, node_id, "task.lease", task.id, node_id, reason=reason, origin=BY_AGENT))
     return LeasedTask(
         id=task.id,
         lease_id=lease_id,
@@ -64,18 +90,3 @@ def _grant(tables: Tables, task: Task, grant: Grant, node_id: str, now: datetime
         timeout_sec=task.timeout_sec,
         output_limit=task.output_limit,
     )
-
-
-def _give_up(tables: Tables, task_id: str, node_id: str, now: datetime) -> None:
-    tables.tasks.lose(task_id, node_id, now)
-    settle_task(tables, task_id)
-    tables.audit.append(_event("task.lost", task_id, node_id, now, "attempt limit reached without a result"))
-
-
-def _ended(tables: Tables, task_ids: Sequence[str]) -> tuple[str, ...]:
-    found = (tables.tasks.get(task_id) for task_id in task_ids)
-    return tuple(task.id for task in found if task is not None and task.finished_at is not None)
-
-
-def _event(action: str, task_id: str, node_id: str, now: datetime, reason: str) -> AuditEvent:
-    return AuditEvent(now, node_id, action, task_id, node_id, reason=reason, origin=BY_AGENT)

@@ -50,7 +50,7 @@ def take_heartbeat(tables: Tables, node_id: str, beat: Heartbeat, observed: str,
         _document(clean_metrics(beat.metrics)),
         None if beat.agent_runtime is None else _document(clean_runtime(beat.agent_runtime)),
         None if beat.metrics_detail is None else clean_document(_document(beat.metrics_detail), TEXT_BYTES),
-        None if beat.policy is None else clean_document(_document(clean_policy(beat.policy)), TEXT_BYTES),
+        None if beat.policy is None else _document(clean_policy(beat.policy)),
     )
     tables.nodes.set_presence(node_id, presence)
 

@@ -14,7 +14,16 @@ from server_stub.store.records import BY_AGENT, AuditEvent, Node, Operator
 _ID_RULE = "must be 1 to 128 characters of A-Z a-z 0-9 _ . : -, the first a letter or digit"
 
 
-def add_node(tables: Tables, actor: str, node_id: str, name: str, token: str, now: datetime, max_nodes: int) -> Node:
+def add_node(
+    tables: Tables,
+    actor: str,
+    node_id: str,
+    name: str,
+    token: str,
+    now: datetime,
+    max_nodes: int,
+    tags: tuple[str, ...] = (),
+) -> Node:
     """Registers a node under a fresh token, which is shown once and kept as a digest."""
     if not is_id(node_id):
         raise Refused(400, f"id {_ID_RULE}")
@@ -22,7 +31,7 @@ def add_node(tables: Tables, actor: str, node_id: str, name: str, token: str, no
         raise Refused(409, f"node {node_id} exists")
     if tables.nodes.count() >= max_nodes:
         raise Refused(409, f"there are {max_nodes} nodes already")
-    node = Node(node_id, name or node_id, new_identity(), now)
+    node = Node(node_id, name or node_id, new_identity(), now, tags=tags)
     tables.nodes.add(node, token_digest(token))
     tables.audit.append(AuditEvent(now, actor, "node.add", node_id, node_id))
     return node
@@ -50,6 +59,23 @@ def set_disabled(tables: Tables, actor: str, node_id: str, disabled: bool, now: 
     action = "node.disable" if disabled else "node.enable"
     tables.audit.append(AuditEvent(now, actor, action, node_id, node_id))
     return get_node(tables, node_id)
+
+
+def set_tags(tables: Tables, actor: str, node_id: str, tags: tuple[str, ...], now: datetime) -> Node:
+    """All that the node has from now on. Tasks that exist keep their nodes."""
+    node = get_node(tables, node_id)
+    tables.nodes.set_tags(node_id, tags)
+    tables.audit.append(AuditEvent(now, actor, "node.tags", node_id, node_id, detail={"tags": list(tags)}))
+    return replace(node, tags=tags)
+
+
+def set_draining(tables: Tables, actor: str, node_id: str, draining: bool, now: datetime) -> Node:
+    """A draining node is handed no tasks; what it has may end, and its results are taken."""
+    node = get_node(tables, node_id)
+    tables.nodes.set_draining(node_id, draining)
+    action = "node.drain" if draining else "node.undrain"
+    tables.audit.append(AuditEvent(now, actor, action, node_id, node_id))
+    return replace(node, draining=draining)
 
 
 def set_overrides(tables: Tables, actor: str, node_id: str, overrides: dict[str, Any], now: datetime) -> Node:

@@ -1,15 +1,16 @@
-"""Operators' side of tasks: create, cancel, look at; and the fleet's kill switch."""
+"""Operators' side of tasks: create, do again, look at; and the fleet's kill switch."""
 
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
-from server_stub.actions.outcomes import settle_task
 from server_stub.config import Limits
 from server_stub.errors import Refused
 from server_stub.ids import new_id
-from server_stub.rules.states import TaskStatus
+from server_stub.rules.fan_out import FanOut
+from server_stub.rules.outcomes import TargetOutcome, outcome_of_target
+from server_stub.rules.states import OPEN_STATUSES, Target
 from server_stub.rules.task_limits import TaskOrder
 from server_stub.store.base import Tables
 from server_stub.store.records import AuditEvent, StoredResult, Task
@@ -18,11 +19,12 @@ EXECUTION_DISABLED: Final = "task_execution_disabled"
 
 
 @dataclass(frozen=True)
-class TaskWithResults:
-    """A task as ``show`` needs it."""
+class ShownTask:
+    """A task as one looks at it: ``targets`` and ``results`` by node."""
 
     task: Task
-    results: tuple[StoredResult, ...]
+    targets: tuple[Target, ...]
+    results: tuple[StoredResult, ...] = ()
 
 
 def create_task(tables: Tables, actor: str, order: TaskOrder, now: datetime, limits: Limits) -> Task:
@@ -34,37 +36,58 @@ def create_task(tables: Tables, actor: str, order: TaskOrder, now: datetime, lim
         raise Refused(404, f"node {missing[0]} not found")
     if tables.tasks.open_count() >= limits.open_tasks:
         raise Refused(409, f"{limits.open_tasks} tasks are open; wait for some or cancel them")
-    digest = hashlib.sha256(order.script.encode()).hexdigest()
+    digest = script_digest(order.script)
     task = Task(
         *(new_id("task_"), actor, order.interpreter, order.script, digest),
         *(order.timeout_sec, order.output_limit, now, order.nodes),
+        concurrency=order.fan_out.concurrency,
+        max_failures=order.fan_out.max_failures,
+        queue_timeout_sec=order.queue_timeout_sec,
+        rerun_of=order.rerun_of,
     )
     tables.tasks.add(task)
     node_id = order.nodes[0] if len(order.nodes) == 1 else ""
     detail = {"nodes": list(order.nodes), "interpreter": order.interpreter, "script_sha256": digest}
+    if order.rerun_of:
+        detail["rerun_of"] = order.rerun_of
     tables.audit.append(AuditEvent(now, actor, "task.create", task.id, node_id, detail=detail))
     return task
 
 
-def cancel_task(tables: Tables, actor: str, task_id: str, now: datetime) -> Task:
-    """Only a task that no node was handed yet can be taken back."""
-    task = tables.tasks.get(task_id)
-    if task is None:
-        raise Refused(404, f"task {task_id} not found")
-    if task.status is not TaskStatus.QUEUED:
-        raise Refused(409, "only queued tasks can be cancelled")
-    tables.tasks.cancel(task_id, now)
-    settle_task(tables, task_id)
-    tables.audit.append(AuditEvent(now, actor, "task.cancel", task_id))
-    return show_task(tables, task_id).task
+def rerun_task(
+    tables: Tables, actor: str, task_id: str, only: Literal["failed", "all"], now: datetime, limits: Limits
+) -> Task:
+    """The same again, as a task of its own: on all nodes, or where it has not succeeded."""
+    shown = show_task(tables, task_id, results=False)
+    task = shown.task
+    if task.status in OPEN_STATUSES:
+        raise Refused(409, f"task {task_id} has not ended; cancel it first, or wait")
+    nodes = [
+        target.node_id
+        for target in shown.targets
+        if only == "all" or outcome_of_target(target) is not TargetOutcome.SUCCEEDED
+    ]
+    if not nodes:
+        raise Refused(409, f"task {task_id} has succeeded on all of its nodes")
+    order = TaskOrder(
+        *(tuple(nodes), task.interpreter, task.script, task.timeout_sec, task.output_limit),
+        *(FanOut(task.concurrency, task.max_failures), task.queue_timeout_sec, task_id),
+    )
+    return create_task(tables, actor, order, now, limits)
 
 
-def show_task(tables: Tables, task_id: str) -> TaskWithResults:
+def show_task(tables: Tables, task_id: str, *, results: bool = True) -> ShownTask:
     """``Refused`` 404 for one that does not exist (or was pruned)."""
     task = tables.tasks.get(task_id)
     if task is None:
         raise Refused(404, f"task {task_id} not found")
-    return TaskWithResults(task, tuple(tables.tasks.results(task_id)))
+    found = tables.tasks.results(task_id) if results else ()
+    return ShownTask(task, tuple(tables.tasks.targets(task_id)), tuple(found))
+
+
+def script_digest(script: str) -> str:
+    """SHA-256 of its UTF-8, hexadecimal: what the policies of nodes know a script by."""
+    return hashlib.sha256(script.encode()).hexdigest()
 
 
 def set_kill_switch(tables: Tables, actor: str, disabled: bool, now: datetime) -> bool:

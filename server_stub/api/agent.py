@@ -17,6 +17,8 @@ from lattice_agent.wire.ext import (
     EXT_VERSION,
     HOST_INVENTORY,
     METRICS_DETAIL,
+    POLICY_SUMMARY,
+    RESULT_DETAIL,
     USAGE_LEDGER,
     Announcement,
 )
@@ -36,7 +38,8 @@ from server_stub.store.base import Tables
 from server_stub.store.records import Node
 
 EXTENSIONS: Final = Announcement(
-    v=EXT_VERSION, features=(BATCH_RESULTS, BATCH_LEASES, HOST_INVENTORY, METRICS_DETAIL, USAGE_LEDGER)
+    v=EXT_VERSION,
+    features=(BATCH_RESULTS, BATCH_LEASES, HOST_INVENTORY, METRICS_DETAIL, USAGE_LEDGER, RESULT_DETAIL, POLICY_SUMMARY),
 )
 _DEBUG_LINE_BYTES: Final = 4_096
 _DEBUG_BATCH_LINES: Final = 100

@@ -12,6 +12,7 @@ from lattice_agent.wire.ext import MAX_LEASES, MAX_RESULTS, ResultBatch, ResultB
 from lattice_agent.wire.results import ResultReport, TaskResult
 from server_stub.actions.leasing import poll
 from server_stub.actions.reporting import Report, take_results
+from server_stub.api.announce import announce
 from server_stub.api.answers import json_bytes, message, ok
 from server_stub.api.body import read_message
 from server_stub.api.gate import admit_node, admit_node_by_query, confirm_node
@@ -29,7 +30,7 @@ async def tasks(request: Request) -> Response:
     room = room_of(request.query_params.get("max"), MAX_LEASES)
     limit = plane.settings.limits.attempt_limit
     handed = await plane.run_sync(partial(poll, plane.store, node_id, room, plane.now(), limit))
-    plane.watch.ended(handed.ended)
+    announce(plane, handed.changed)
     headers = _EXECUTION_DISABLED if handed.execution_disabled else None
     return json_bytes(to_json(handed.tasks), headers=headers)
 
@@ -60,7 +61,7 @@ async def task_results(request: Request) -> Response:
 
 async def _take(plane: Plane, node_id: str, results: tuple[TaskResult, ...]) -> Report:
     report = await plane.write(partial(take_results, node_id=node_id, results=results, now=plane.now()))
-    plane.watch.ended(report.ended)
+    announce(plane, report.changed)
     return report
 
 

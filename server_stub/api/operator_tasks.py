@@ -1,4 +1,4 @@
-"""The operators' API, second part: tasks, the audit, the kill switch."""
+"""The operators' API: tasks."""
 
 from functools import partial
 
@@ -7,33 +7,79 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from server_stub.actions import tasks
-from server_stub.actions.tasks import TaskWithResults, show_task
+from server_stub.actions import cancelling, tasks
+from server_stub.actions.outcomes import Settled
+from server_stub.actions.tasks import ShownTask, show_task
+from server_stub.api.announce import announce
 from server_stub.api.answers import document
 from server_stub.api.body import read_order, read_query
 from server_stub.api.gate import admit_operator
-from server_stub.api.orders import CreateTask, Nothing, SetKillSwitch
+from server_stub.api.orders import CancelTask, CreateTask, RerunTask
 from server_stub.api.plane import Plane, plane_of
-from server_stub.api.queries import FindEvents, FindTasks, ShowTask
-from server_stub.api.views import audit_view, result_view, task_view
+from server_stub.api.queries import FindTasks, ShowTask
+from server_stub.api.shapes import TaskShape
+from server_stub.api.task_views import shown_task_view, task_view, whole_task_view
+from server_stub.errors import Refused
+from server_stub.rules.fan_out import FanOut
 from server_stub.rules.states import OPEN_STATUSES
-from server_stub.rules.task_limits import check_order
+from server_stub.rules.tags import check_tags
+from server_stub.rules.task_limits import TaskOrder, check_order
 from server_stub.store.base import Tables
-from server_stub.store.records import AuditEvent, Task
 
 
 async def create_task(request: Request) -> Response:
     plane = plane_of(request)
     actor = await admit_operator(request)
     sent = await read_order(request, CreateTask)
-    nodes = [sent.node, *sent.nodes] if sent.node else sent.nodes
-    order = check_order(nodes, sent.interpreter, sent.script, sent.timeout_sec, sent.output_limit)
     now, limits = plane.now(), plane.settings.limits
 
-    def work(tables: Tables) -> Task:
-        return tasks.create_task(tables, actor, order, now, limits)
+    def work(tables: Tables) -> ShownTask:
+        task = tasks.create_task(tables, actor, order_of(tables, sent), now, limits)
+        return show_task(tables, task.id, results=False)
 
-    return document({"task": task_view(await plane.write(work))})
+    return _created(plane, await plane.write(work))
+
+
+async def rerun_task(request: Request) -> Response:
+    plane = plane_of(request)
+    actor = await admit_operator(request)
+    only = (await read_order(request, RerunTask)).only
+    task_id, now, limits = request.path_params["task_id"], plane.now(), plane.settings.limits
+
+    def work(tables: Tables) -> ShownTask:
+        task = tasks.rerun_task(tables, actor, task_id, only, now, limits)
+        return show_task(tables, task.id, results=False)
+
+    return _created(plane, await plane.write(work))
+
+
+def _created(plane: Plane, shown: ShownTask) -> Response:
+    """Those of its nodes that can be told of it are, as far as there are places."""
+    nodes, concurrency = shown.task.nodes, shown.task.concurrency
+    announce(plane, [Settled(shown.task.id, ended=False, free=concurrency or len(nodes), waiting=nodes)])
+    return document({"task": whole_task_view(shown)})
+
+
+def order_of(tables: Tables, sent: CreateTask) -> TaskOrder:
+    """What is asked for, with tags turned into the nodes that have them; ``Refused`` when it cannot be."""
+    nodes = [sent.node, *sent.nodes] if sent.node else sent.nodes
+    if sent.tags:
+        nodes = _tagged(tables, sent.tags, nodes)
+    fan_out = FanOut(sent.concurrency, sent.max_failures)
+    return check_order(
+        *(nodes, sent.interpreter, sent.script, sent.timeout_sec, sent.output_limit),
+        *(fan_out, sent.queue_timeout_sec),
+    )
+
+
+def _tagged(tables: Tables, given: list[str], nodes: list[str]) -> list[str]:
+    if nodes:
+        raise Refused(400, "give either nodes or tags")
+    tags = check_tags(given)
+    found = tables.nodes.tagged(tags)
+    if not found:
+        raise Refused(404, f"no enabled node has the tag{'' if len(tags) == 1 else 's'} {', '.join(tags)}")
+    return found
 
 
 async def list_tasks(request: Request) -> Response:
@@ -41,11 +87,12 @@ async def list_tasks(request: Request) -> Response:
     await admit_operator(request)
     wanted = read_query(request, FindTasks)
 
-    def work(tables: Tables) -> list[Task]:
-        return tables.tasks.newest(node_id=wanted.node, status=wanted.status, limit=wanted.limit)
+    def work(tables: Tables) -> list[TaskShape]:
+        found = tables.tasks.newest(node_id=wanted.node, status=wanted.status, limit=wanted.limit)
+        outcomes = tables.tasks.outcomes([task.id for task in found])
+        return [task_view(task, outcomes[task.id]) for task in found]
 
-    found = await plane.read(work)
-    return document({"tasks": [task_view(task) for task in found]})
+    return document({"tasks": await plane.read(work)})
 
 
 async def show(request: Request) -> Response:
@@ -54,10 +101,13 @@ async def show(request: Request) -> Response:
     await admit_operator(request)
     wanted = read_query(request, ShowTask)
     found = await _ended(plane, request.path_params["task_id"], wanted.wait_s)
-    return document({"task": {**task_view(found.task), "results": [result_view(result) for result in found.results]}})
+    view = shown_task_view(found)
+    if wanted.script:
+        view["script"] = found.task.script
+    return document({"task": view})
 
 
-async def _ended(plane: Plane, task_id: str, wait_s: int) -> TaskWithResults:
+async def _ended(plane: Plane, task_id: str, wait_s: int) -> ShownTask:
     look = partial(show_task, task_id=task_id)
     with plane.watch.waiting(task_id) as end:
         found = await plane.read(look)
@@ -69,42 +119,16 @@ async def _ended(plane: Plane, task_id: str, wait_s: int) -> TaskWithResults:
 
 
 async def cancel_task(request: Request) -> Response:
+    """What no node has is cancelled with the answer; the nodes that have it are told to end it."""
     plane = plane_of(request)
     actor = await admit_operator(request)
-    await read_order(request, Nothing)
+    node_id = (await read_order(request, CancelTask)).node
     task_id, now = request.path_params["task_id"], plane.now()
-    task = await plane.write(lambda tables: tasks.cancel_task(tables, actor, task_id, now))
-    plane.watch.ended([task_id])
-    return document({"task": task_view(task)})
-
-
-async def list_audit(request: Request) -> Response:
-    plane = plane_of(request)
-    await admit_operator(request)
-    wanted = read_query(request, FindEvents)
-
-    def work(tables: Tables) -> list[AuditEvent]:
-        return tables.audit.newest(action=wanted.action, node_id=wanted.node, limit=wanted.limit)
-
-    events = await plane.read(work)
-    return document({"events": [audit_view(event) for event in events]})
-
-
-async def show_kill_switch(request: Request) -> Response:
-    plane = plane_of(request)
-    await admit_operator(request)
-    disabled = await plane.read(lambda tables: tables.switches.task_execution_disabled())
-    return document({"task_execution_disabled": disabled})
-
-
-async def set_kill_switch(request: Request) -> Response:
-    """``enabled`` is the switch's own position: true stops the fleet."""
-    plane = plane_of(request)
-    actor = await admit_operator(request)
-    order = await read_order(request, SetKillSwitch)
-    now = plane.now()
-    disabled = await plane.write(lambda tables: tasks.set_kill_switch(tables, actor, order.enabled, now))
-    return document({"task_execution_disabled": disabled})
+    cancelled = await plane.write(lambda tables: cancelling.cancel_task(tables, actor, task_id, node_id, now))
+    announce(plane, [cancelled.settled])
+    for asked in cancelled.asked:
+        plane.streams.cancel(asked, task_id)
+    return document({"task": whole_task_view(cancelled.shown)})
 
 
 def routes() -> list[BaseRoute]:
@@ -113,7 +137,5 @@ def routes() -> list[BaseRoute]:
         Route("/api/v1/tasks", list_tasks, methods=["GET"]),
         Route("/api/v1/tasks/{task_id}", show, methods=["GET"]),
         Route("/api/v1/tasks/{task_id}/cancel", cancel_task, methods=["POST"]),
-        Route("/api/v1/audit", list_audit, methods=["GET"]),
-        Route("/api/v1/kill-switch", show_kill_switch, methods=["GET"]),
-        Route("/api/v1/kill-switch", set_kill_switch, methods=["POST"]),
+        Route("/api/v1/tasks/{task_id}/rerun", rerun_task, methods=["POST"]),
     ]

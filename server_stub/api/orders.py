@@ -13,6 +13,7 @@ Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{ID_PATTERN}$"})]
 Name = Annotated[str, Field(max_length=256)]
 Bytes = Annotated[int, Field(ge=0, le=2**63 - 1)]
 ResetDay = Annotated[int, Field(ge=0, le=LAST_RESET_DAY)]
+Tags = Annotated[list[Name], Field(max_length=64)]
 NodeIds = Annotated[list[str], Field(max_length=1_000)]
 
 
@@ -25,6 +26,17 @@ class Order(BaseModel):
 class AddNode(Order):
     id: Id
     name: Name = ""
+    tags: Tags = []
+
+
+class TagNode(Order):
+    """All tags that the node has from now on."""
+
+    tags: Tags
+
+
+class DrainNode(Order):
+    draining: bool
 
 
 class DisableNode(Order):
@@ -86,14 +98,29 @@ class AddOperator(Order):
 
 
 class CreateTask(Order):
-    """One ``node`` or several ``nodes``; zero and absent limits take the defaults."""
+    """One ``node``, several ``nodes``, or the nodes that have all of the ``tags``. Zero and absent limits take the
+    defaults; ``concurrency``, ``max_failures`` and ``queue_timeout_sec`` have none."""
 
     node: str = ""
-    nodes: list[str] = []
+    nodes: NodeIds = []
+    tags: Tags = []
     interpreter: str = ""
     script: str = ""
     timeout_sec: int = 0
     output_limit: int = 0
+    concurrency: int = 0
+    max_failures: int = 0
+    queue_timeout_sec: int = 0
+
+
+class CancelTask(Order):
+    """On one node, or on all."""
+
+    node: str = ""
+
+
+class RerunTask(Order):
+    only: Literal["failed", "all"]
 
 
 class SetKillSwitch(Order):

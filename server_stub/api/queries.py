@@ -13,7 +13,7 @@ from server_stub.rules.states import TaskStatus
 MAX_WAIT_S: Final = 60
 _DEFAULT_ROWS: Final = 100
 _MAX_ROWS: Final = 1_000
-_DIGITS: Final = 15
+_DIGITS: Final = 16
 """Of the longest number that is read; nothing here counts further."""
 
 
@@ -51,17 +51,21 @@ class FindTasks(Order):
 
 
 class ShowTask(Order):
-    """``wait_s``: the answer comes when the task has ended, or after so many seconds as it then is."""
+    """``wait_s``: the answer comes when the task has ended, or after so many seconds as it then is. ``script``: 1 for
+    an answer with it."""
 
     wait_s: Annotated[int, Field(ge=0, le=MAX_WAIT_S), BeforeValidator(_number)] = 0
+    script: Annotated[int, Field(ge=0, le=1), BeforeValidator(_number)] = 0
 
 
 class FindEvents(Order):
-    """Left out means all."""
+    """Left out means all; ``q`` is in any of the texts, ``before`` an id for paging (0: none)."""
 
     action: str | None = None
     node: str | None = None
     limit: Rows = _DEFAULT_ROWS
+    q: Annotated[str, Field(max_length=256)] = ""
+    before: Annotated[int, Field(ge=0, le=10**15), BeforeValidator(_number)] = 0
 
 
 class AsNode(BaseModel):

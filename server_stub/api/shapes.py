@@ -4,21 +4,22 @@ together, and the description of the API (``server_stub.api.description``) is ma
 Times are RFC 3339 in UTC with ``Z``; ``null`` is for what is not known.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from server_stub.rules.accounts import UserStatus
 from server_stub.rules.billing_calendar import Span
-from server_stub.rules.states import TaskStatus
+from server_stub.rules.outcomes import TargetOutcome
+from server_stub.rules.states import TargetState, TaskStatus
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Document = dict[str, Any]
 """As a node sent it, cut to size; the models of the agents' wire say what may be in it."""
 
 
-class ShownAddresses(TypedDict):
+class AddressesShape(TypedDict):
     """What is known of a node's network; "" and 0 are not known."""
 
     public_ip: str
@@ -31,32 +32,36 @@ class ShownAddresses(TypedDict):
     wireguard_port: int
 
 
-class ShownNode(TypedDict):
+class NodeShape(TypedDict):
     """A registered node and what it last said of itself."""
 
     id: str
     name: str
     created_at: Moment
     disabled: bool
+    tags: list[str]
+    draining: bool
     online: bool
     last_seen: Moment | None
     agent_version: str
-    addresses: ShownAddresses
+    addresses: AddressesShape
     host_facts: Document | None
     metrics: Document | None
     agent_runtime: Document | None
     metrics_detail: Document | None
+    policy: Document | None
+    control_stream: bool
     config: Document
 
 
-class ShownInventory(TypedDict):
+class InventoryShape(TypedDict):
     """Both null while the node has reported none."""
 
     inventory: Document | None
     received_at: Moment | None
 
 
-class ShownOperator(TypedDict):
+class OperatorShape(TypedDict):
     """Somebody with an operator's token, or who had one."""
 
     name: str
@@ -64,8 +69,9 @@ class ShownOperator(TypedDict):
     revoked_at: Moment | None
 
 
-class ShownTask(TypedDict):
-    """A task without its script: whoever may list tasks need not see what they do."""
+class TaskShape(TypedDict):
+    """``outcomes`` counts targets. The script is there only where one task is shown and it was asked for: whoever may
+    list tasks need not see what they do."""
 
     id: str
     actor: str
@@ -75,34 +81,64 @@ class ShownTask(TypedDict):
     script_size_bytes: int
     timeout_sec: int
     output_limit: int
+    concurrency: int
+    max_failures: int
+    queue_timeout_sec: int
+    rerun_of: str
     status: TaskStatus
     reason: str
+    outcomes: dict[str, int]
     attempts: int
     created_at: Moment
     started_at: Moment | None
     finished_at: Moment | None
+    script: NotRequired[str]
 
 
-class ShownResult(TypedDict):
-    """What one node sent when the task had ended there."""
+class TargetShape(TypedDict):
+    """A task on one node. ``outcome`` and ``text``: what has become of it so far."""
 
     node_id: str
+    state: TargetState
+    outcome: TargetOutcome
+    text: str
+    attempts: int
+    leased_at: Moment | None
+    running_since: Moment | None
+    finished_at: Moment | None
+    cancel_requested_at: Moment | None
+    lease_expires_at: Moment | None
+
+
+class ResultShape(TypedDict):
+    """What one node sent when the task had ended there. ``detail`` is null from agents that send none."""
+
+    node_id: str
+    outcome: TargetOutcome
+    text: str
     exit_code: int
     stdout: str
     stderr: str
     error: str
+    detail: Document | None
     started_at: Moment | None
     finished_at: Moment
     received_at: Moment
 
 
-class TaskWithResults(ShownTask):
-    """One task with the results that there are."""
+class WholeTaskShape(TaskShape):
+    """One task with its targets."""
 
-    results: list[ShownResult]
+    targets: list[TargetShape]
 
 
-class ShownProfile(TypedDict):
+class TaskWithResultsShape(WholeTaskShape):
+    """With the results that there are."""
+
+    results: list[ResultShape]
+
+
+class ProfileShape(TypedDict):
     """That usage is counted on a node, and how its collector fares; "" is not known."""
 
     node_id: str
@@ -113,7 +149,7 @@ class ShownProfile(TypedDict):
     last_report_at: Moment | None
 
 
-class ShownUser(TypedDict):
+class UserShape(TypedDict):
     """A proxy user. ``per_node`` counts bytes for ever, ``used_bytes`` since ``period_start``, if there is one."""
 
     id: str
@@ -130,7 +166,7 @@ class ShownUser(TypedDict):
     per_node: dict[str, int]
 
 
-class ShownBooking(TypedDict):
+class BookingShape(TypedDict):
     """Bytes of a user on a node in the hour, day or billing month that began at ``start``."""
 
     start: Moment
@@ -139,7 +175,7 @@ class ShownBooking(TypedDict):
     bytes: int
 
 
-class ShownEvent(TypedDict):
+class EventShape(TypedDict):
     """A decision in the audit."""
 
     id: int
@@ -154,7 +190,7 @@ class ShownEvent(TypedDict):
 
 
 class NodeAnswer(TypedDict):
-    node: ShownNode
+    node: NodeShape
 
 
 class NewNodeAnswer(NodeAnswer):
@@ -164,7 +200,7 @@ class NewNodeAnswer(NodeAnswer):
 
 
 class NodesAnswer(TypedDict):
-    nodes: list[ShownNode]
+    nodes: list[NodeShape]
 
 
 class TokenAnswer(TypedDict):
@@ -172,7 +208,7 @@ class TokenAnswer(TypedDict):
 
 
 class OperatorAnswer(TypedDict):
-    operator: ShownOperator
+    operator: OperatorShape
 
 
 class NewOperatorAnswer(OperatorAnswer):
@@ -182,46 +218,46 @@ class NewOperatorAnswer(OperatorAnswer):
 
 
 class OperatorsAnswer(TypedDict):
-    operators: list[ShownOperator]
+    operators: list[OperatorShape]
 
 
 class ProfileAnswer(TypedDict):
-    profile: ShownProfile
+    profile: ProfileShape
 
 
 class UserAnswer(TypedDict):
-    user: ShownUser
+    user: UserShape
 
 
 class UsersAnswer(TypedDict):
-    users: list[ShownUser]
+    users: list[UserShape]
 
 
 class UsageShown(TypedDict):
-    users: list[ShownUser]
-    nodes: list[ShownProfile]
+    users: list[UserShape]
+    nodes: list[ProfileShape]
 
 
 # "from" is no name for a field in Python.
 BookingsAnswer = TypedDict(
-    "BookingsAnswer", {"by": Span, "from": Moment, "to": Moment | None, "bookings": list[ShownBooking]}
+    "BookingsAnswer", {"by": Span, "from": Moment, "to": Moment | None, "bookings": list[BookingShape]}
 )
 
 
 class TaskAnswer(TypedDict):
-    task: ShownTask
+    task: WholeTaskShape
 
 
 class TaskWithResultsAnswer(TypedDict):
-    task: TaskWithResults
+    task: TaskWithResultsShape
 
 
 class TasksAnswer(TypedDict):
-    tasks: list[ShownTask]
+    tasks: list[TaskShape]
 
 
 class EventsAnswer(TypedDict):
-    events: list[ShownEvent]
+    events: list[EventShape]
 
 
 class KillSwitchAnswer(TypedDict):

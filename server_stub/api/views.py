@@ -3,16 +3,14 @@
 from datetime import datetime
 
 from server_stub.api.shapes import (
-    ShownAddresses,
-    ShownBooking,
-    ShownEvent,
-    ShownInventory,
-    ShownNode,
-    ShownOperator,
-    ShownProfile,
-    ShownResult,
-    ShownTask,
-    ShownUser,
+    AddressesShape,
+    BookingShape,
+    EventShape,
+    InventoryShape,
+    NodeShape,
+    OperatorShape,
+    ProfileShape,
+    UserShape,
 )
 from server_stub.rules.addresses import Addresses
 from server_stub.rules.facts import is_online
@@ -23,20 +21,21 @@ from server_stub.store.records import (
     Operator,
     Profile,
     StoredInventory,
-    StoredResult,
-    Task,
     User,
 )
 from server_stub.times import text
 
 
-def node_view(node: Node, now: datetime) -> ShownNode:
+def node_view(node: Node, now: datetime, *, control_stream: bool) -> NodeShape:
+    """``control_stream``: whether the node has one open."""
     presence = node.presence
     return {
         "id": node.id,
         "name": node.name,
         "created_at": text(node.created_at),
         "disabled": node.disabled,
+        "tags": list(node.tags),
+        "draining": node.draining,
         "online": is_online(presence.last_seen, now),
         "last_seen": text(presence.last_seen),
         "agent_version": presence.agent_version,
@@ -45,11 +44,13 @@ def node_view(node: Node, now: datetime) -> ShownNode:
         "metrics": presence.metrics,
         "agent_runtime": presence.agent_runtime,
         "metrics_detail": presence.metrics_detail,
+        "policy": presence.policy,
+        "control_stream": control_stream,
         "config": node.overrides,
     }
 
 
-def _addresses(addresses: Addresses) -> ShownAddresses:
+def _addresses(addresses: Addresses) -> AddressesShape:
     return {
         "public_ip": addresses.public_ip,
         "public_ipv6": addresses.public_ipv6,
@@ -62,14 +63,14 @@ def _addresses(addresses: Addresses) -> ShownAddresses:
     }
 
 
-def inventory_view(inventory: StoredInventory | None) -> ShownInventory:
+def inventory_view(inventory: StoredInventory | None) -> InventoryShape:
     """``inventory`` is null while the node has reported none."""
     if inventory is None:
         return {"inventory": None, "received_at": None}
     return {"inventory": inventory.document, "received_at": text(inventory.received_at)}
 
 
-def operator_view(operator: Operator) -> ShownOperator:
+def operator_view(operator: Operator) -> OperatorShape:
     return {
         "name": operator.name,
         "created_at": text(operator.created_at),
@@ -77,40 +78,7 @@ def operator_view(operator: Operator) -> ShownOperator:
     }
 
 
-def task_view(task: Task) -> ShownTask:
-    """Without the script: whoever may list tasks need not see what they do."""
-    return {
-        "id": task.id,
-        "actor": task.actor,
-        "nodes": list(task.nodes),
-        "interpreter": task.interpreter,
-        "script_sha256": task.script_sha256,
-        "script_size_bytes": len(task.script.encode()),
-        "timeout_sec": task.timeout_sec,
-        "output_limit": task.output_limit,
-        "status": task.status,
-        "reason": task.reason,
-        "attempts": task.attempts,
-        "created_at": text(task.created_at),
-        "started_at": text(task.started_at),
-        "finished_at": text(task.finished_at),
-    }
-
-
-def result_view(result: StoredResult) -> ShownResult:
-    return {
-        "node_id": result.node_id,
-        "exit_code": result.exit_code,
-        "stdout": result.stdout,
-        "stderr": result.stderr,
-        "error": result.error,
-        "started_at": text(result.started_at),
-        "finished_at": text(result.finished_at),
-        "received_at": text(result.received_at),
-    }
-
-
-def profile_view(profile: Profile) -> ShownProfile:
+def profile_view(profile: Profile) -> ProfileShape:
     health = profile.health
     return {
         "node_id": profile.node_id,
@@ -122,7 +90,7 @@ def profile_view(profile: Profile) -> ShownProfile:
     }
 
 
-def user_view(user: User, now: datetime) -> ShownUser:
+def user_view(user: User, now: datetime) -> UserShape:
     """``per_node`` counts for ever; ``used_bytes`` since ``period_start``, if there is one."""
     account = user.account.at(now)
     return {
@@ -141,7 +109,7 @@ def user_view(user: User, now: datetime) -> ShownUser:
     }
 
 
-def booking_view(booking: Booking) -> ShownBooking:
+def booking_view(booking: Booking) -> BookingShape:
     return {
         "start": text(booking.start),
         "user_id": booking.user_id,
@@ -150,7 +118,7 @@ def booking_view(booking: Booking) -> ShownBooking:
     }
 
 
-def audit_view(event: AuditEvent) -> ShownEvent:
+def audit_view(event: AuditEvent) -> EventShape:
     return {
         "id": event.id,
         "time": text(event.time),

@@ -37,6 +37,9 @@ class TaskWatch:
             if not waiters:
                 del self._events[task_id]
 
+    def changed(self, task_ids: Iterable[str]) -> None:
+        """To be called after a change of a target of these tasks is in the store."""
+
     def ended(self, task_ids: Iterable[str]) -> None:
         """To be called after the end of these tasks is in the store."""
         for task_id in task_ids:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.metrics import Metrics
 from lattice_agent.wire.policy import MAX_SCRIPTS, PolicySummary
+from lattice_agent.wire.results import RunDetail
 from lattice_agent.wire.runtime import FEATURES_KEPT, AgentRuntime
 from server_stub.times import in_utc
 
@@ -16,6 +17,10 @@ _CPU_MODEL_BYTES: Final = 192
 _WARNING_BYTES: Final = 240
 _FEATURE_BYTES: Final = 64
 _RUNTIME_TEXT_BYTES: Final = 512
+_DETAIL_BYTES: Final = 512
+_POLICY_BYTES: Final = 256
+_POLICY_NAMES: Final = 16
+"""Levels and interpreters of a policy; there are four of each."""
 _MAX_CORES: Final = 4096
 _MAX_MEMORY: Final = 16 * 2**50
 _BOOT_SKEW: Final = timedelta(minutes=5)
@@ -66,13 +71,6 @@ def clean_document(value: Any, max_bytes: int) -> Any:
     return value
 
 
-def clean_policy(policy: PolicySummary) -> PolicySummary:
-    """The first entries of lists that are longer than a summary may carry, and a word that they were cut."""
-    lists = {name: value for name, value in policy if isinstance(value, tuple)}
-    cut = {name: value[:MAX_SCRIPTS] for name, value in lists.items() if len(value) > MAX_SCRIPTS}
-    return policy.model_copy(update={**cut, "lists_cut": policy.lists_cut or bool(cut)})
-
-
 def clean_runtime(runtime: AgentRuntime) -> AgentRuntime:
     """The kill switch of the node wins over its other flags; the first 16 distinct features are kept, sorted."""
     features = dict.fromkeys(clean_text(feature, _FEATURE_BYTES) for feature in runtime.task_sandbox_features)
@@ -88,3 +86,23 @@ def clean_runtime(runtime: AgentRuntime) -> AgentRuntime:
     if runtime.no_exec:
         changes |= {"allow_exec": False, "allow_root_exec": False, "allow_terminal": False}
     return runtime.model_copy(update=changes)
+
+
+def clean_detail(detail: RunDetail) -> RunDetail:
+    """Its texts without control characters and of at most 512 bytes each."""
+    return detail.model_copy(
+        update={name: clean_text(value, _DETAIL_BYTES) for name, value in detail if isinstance(value, str)}
+    )
+
+
+def clean_policy(policy: PolicySummary) -> PolicySummary:
+    """With lists and texts cut to size; that digests were cut is said in ``lists_cut``."""
+    lists = {name: value for name, value in policy if isinstance(value, tuple)}
+    changes: dict[str, Any] = {
+        name: clean_text(value, _POLICY_BYTES) for name, value in policy if isinstance(value, str)
+    }
+    for name, items in lists.items():
+        most = MAX_SCRIPTS if name.endswith("_scripts") else _POLICY_NAMES
+        changes[name] = tuple(clean_text(item, _TEXT_BYTES) for item in items[:most])
+    cut = max(len(policy.listed_scripts), len(policy.forbidden_scripts)) > MAX_SCRIPTS
+    return policy.model_copy(update=changes | {"lists_cut": policy.lists_cut or cut})

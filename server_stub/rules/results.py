@@ -8,6 +8,7 @@ accepted: the work was done, and the status is put right.
 from dataclasses import dataclass
 from datetime import datetime
 
+from lattice_agent.wire.results import RunDetail
 from server_stub.rules.states import Target, TargetState
 
 
@@ -24,6 +25,8 @@ class Result:
     error: str
     started_at: datetime | None
     finished_at: datetime
+    detail: RunDetail | None = None
+    """Of agents that speak ``results.detail``; not part of what makes two results the same."""
 
     @property
     def failed(self) -> bool:

@@ -17,6 +17,8 @@ class TargetState(StrEnum):
     REPORTED = "reported"
     LOST = "lost"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    """No node was handed it within the task's ``queue_timeout_sec``."""
 
 
 class TaskStatus(StrEnum):
@@ -28,6 +30,7 @@ class TaskStatus(StrEnum):
     LOST = "lost"
 
 
+OPEN_STATES = frozenset({TargetState.QUEUED, TargetState.LEASED})
 OPEN_STATUSES = frozenset({TaskStatus.QUEUED, TaskStatus.LEASED})
 
 
@@ -48,9 +51,11 @@ class Target:
     running_since: datetime | None = None
     """When the node said that it runs; unset where it says nothing."""
     cancel_requested_at: datetime | None = None
+    cancel_requested_by: str = ""
     outcome: str = ""
     """How it ended, in the words of ``server_stub.rules.outcomes``; empty while it has not."""
     reason: str = ""
+    """The sentence that goes with ``outcome``."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +68,57 @@ class TaskOutcome:
 
 
 def outcome_of(targets: Sequence[Target]) -> TaskOutcome:
-    """The status of a task. Any open target keeps it open; then lost beats failed beats finished."""
+    """The status of a task. Any open target keeps it open; then lost beats failed beats cancelled beats finished.
+
+    A result of a cancelled run has an error and an exit code of its own; it does not make the task a failed one.
+    """
     states = {target.state for target in targets}
-    if TargetState.CANCELLED in states:
-        return TaskOutcome(TaskStatus.CANCELLED, "cancelled by an operator", _latest(targets))
-    if states == {TargetState.QUEUED}:
-        return TaskOutcome(TaskStatus.QUEUED, "", None)
-    if states & {TargetState.QUEUED, TargetState.LEASED}:
-        return TaskOutcome(TaskStatus.LEASED, "", None)
+    if states & OPEN_STATES:
+        leased = any(target.attempts or target.state is TargetState.LEASED for target in targets)
+        return TaskOutcome(TaskStatus.LEASED if leased else TaskStatus.QUEUED, "", None)
     if TargetState.LOST in states:
         return TaskOutcome(TaskStatus.LOST, _lost_reason(targets), _latest(targets))
-    failed = any(target.failed for target in targets)
-    return TaskOutcome(TaskStatus.FAILED if failed else TaskStatus.FINISHED, "", _latest(targets))
+    if any(_has_failed(target) for target in targets):
+        return TaskOutcome(TaskStatus.FAILED, _failed_reason(targets), _latest(targets))
+    cancelled = [target for target in targets if _was_cancelled(target)]
+    if cancelled:
+        return TaskOutcome(TaskStatus.CANCELLED, _cancelled_reason(cancelled), _latest(targets))
+    return TaskOutcome(TaskStatus.FINISHED, "", _latest(targets))
 
 
 def _latest(targets: Sequence[Target]) -> datetime | None:
     return max((target.finished_at for target in targets if target.finished_at is not None), default=None)
 
 
+def _was_cancelled(target: Target) -> bool:
+    return target.state is TargetState.CANCELLED or target.outcome == "cancelled"
+
+
+def _has_failed(target: Target) -> bool:
+    return target.state is TargetState.EXPIRED or (target.failed and not _was_cancelled(target))
+
+
 def _lost_reason(targets: Sequence[Target]) -> str:
     lost = [target for target in targets if target.state is TargetState.LOST]
-    first = f"node {lost[0].node_id}: no result after {lost[0].attempts} leases"
+    never_confirmed = lost[0].cancel_requested_at is not None
+    why = "cancel requested, but never confirmed" if never_confirmed else f"no result after {lost[0].attempts} leases"
+    first = f"node {lost[0].node_id}: {why}"
     return first if len(lost) == 1 else f"{first}; and {len(lost) - 1} more nodes"
+
+
+def _failed_reason(targets: Sequence[Target]) -> str:
+    """Empty where the results say it all."""
+    without_result = (TargetState.EXPIRED, TargetState.CANCELLED)
+    stopped = [target for target in targets if target.state in without_result and not target.cancel_requested_by]
+    if not stopped:
+        return ""
+    return (
+        stopped[0].reason
+        if stopped[0].state is TargetState.CANCELLED
+        else f"node {stopped[0].node_id}: {stopped[0].reason}"
+    )
+
+
+def _cancelled_reason(cancelled: Sequence[Target]) -> str:
+    by = next((target.cancel_requested_by for target in cancelled if target.cancel_requested_by), "")
+    return f"cancelled by {by}" if by else "cancelled on the node"

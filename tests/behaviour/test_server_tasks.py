@@ -221,10 +221,11 @@ async def test_cancel_takes_back_what_nobody_was_handed() -> None:
         assert cancelled.json()["task"]["status"] == "cancelled"
         (lease,) = await poll(node)
         assert lease["id"] == second
+        assert await report(node, lease) == 200
         refused = await world.operator.post(f"/api/v1/tasks/{second}/cancel", {})
         assert (refused.status_code, refused.json()["error"]["message"]) == (
             409,
-            "only queued tasks can be cancelled",
+            "only what has not ended can be cancelled",
         )
         assert (await world.operator.post("/api/v1/tasks/task_none/cancel", {})).status_code == 404
 

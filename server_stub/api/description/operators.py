@@ -7,18 +7,23 @@ from server_stub.api.orders import (
     AddNode,
     AddOperator,
     AddUser,
+    CancelTask,
     ChangeUser,
     ConfigureNode,
     CreateTask,
     DisableNode,
+    DrainNode,
     Nothing,
+    RerunTask,
     SetKillSwitch,
+    TagNode,
 )
 from server_stub.api.queries import FindBookings, FindEvents, FindTasks, FindUsage, ShowTask
 from server_stub.api.shapes import (
     BookingsAnswer,
     Document,
     EventsAnswer,
+    InventoryShape,
     KillSwitchAnswer,
     NewNodeAnswer,
     NewOperatorAnswer,
@@ -27,7 +32,6 @@ from server_stub.api.shapes import (
     OperatorAnswer,
     OperatorsAnswer,
     ProfileAnswer,
-    ShownInventory,
     TaskAnswer,
     TasksAnswer,
     TaskWithResultsAnswer,
@@ -59,7 +63,7 @@ OPERATIONS: Final = (
     ),
     Operation("get", _NODES, "operator", "All nodes", NodesAnswer),
     Operation("get", _NODE, "operator", "One node", NodeAnswer),
-    Operation("get", f"{_NODE}/inventory", "operator", "What a node reported of its host", ShownInventory),
+    Operation("get", f"{_NODE}/inventory", "operator", "What a node reported of its host", InventoryShape),
     Operation(
         "post", f"{_NODE}/rotate", "operator", "A new token; the old one is refused at once", TokenAnswer, Nothing
     ),
@@ -67,6 +71,8 @@ OPERATIONS: Final = (
     Operation(
         "put", f"{_NODE}/config", "operator", "Replace what the node's config answer carries", NodeAnswer, ConfigureNode
     ),
+    Operation("post", f"{_NODE}/tags", "operator", "Set a node's tags", NodeAnswer, TagNode),
+    Operation("post", f"{_NODE}/drain", "operator", "Hand a node no tasks, or some again", NodeAnswer, DrainNode),
     Operation("put", f"{_NODE}/profile", "operator", "Count usage on a node from now on", ProfileAnswer, Nothing),
     Operation("post", _USERS, "operator", "Add a proxy user", UserAnswer, AddUser, None, (404, 409)),
     Operation("get", _USERS, "operator", "All proxy users", UsersAnswer),
@@ -87,7 +93,8 @@ OPERATIONS: Final = (
     Operation("post", _TASKS, "operator", "Queue a script on nodes", TaskAnswer, CreateTask, None, (404, 409)),
     Operation("get", _TASKS, "operator", "Tasks, newest first", TasksAnswer, None, FindTasks),
     Operation("get", _TASK, "operator", "One task with its results", TaskWithResultsAnswer, None, ShowTask),
-    Operation("post", f"{_TASK}/cancel", "operator", "Cancel a task", TaskAnswer, Nothing, None, (409,)),
+    Operation("post", f"{_TASK}/cancel", "operator", "Cancel a task", TaskAnswer, CancelTask, None, (409,)),
+    Operation("post", f"{_TASK}/rerun", "operator", "The same task anew", TaskAnswer, RerunTask, None, (409,)),
     Operation("get", "/api/v1/audit", "operator", "Decisions, newest first", EventsAnswer, None, FindEvents),
     Operation("get", "/api/v1/kill-switch", "operator", "Whether tasks are stopped", KillSwitchAnswer),
     Operation("post", "/api/v1/kill-switch", "operator", "Stop or admit tasks", KillSwitchAnswer, SetKillSwitch),

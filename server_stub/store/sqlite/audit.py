@@ -17,6 +17,8 @@ class SqliteAudit:
     def __init__(self, connection: sqlite3.Connection, keep: int) -> None:
         self._connection = connection
         self._keep = keep
+        # SQLite's own lower() knows ASCII only.
+        connection.create_function("casefold", 1, str.casefold, deterministic=True)
 
     def append(self, event: AuditEvent) -> None:
         number = self._connection.execute(
@@ -30,12 +32,17 @@ class SqliteAudit:
         if number is not None and number % _PRUNE_EVERY == 0:
             self._prune(event.origin)
 
-    def newest(self, *, action: str | None, node_id: str | None, limit: int) -> list[AuditEvent]:
+    def newest(
+        self, *, action: str | None, node_id: str | None, limit: int, words: str = "", before: int | None = None
+    ) -> list[AuditEvent]:
         rows = self._connection.execute(
             "SELECT time, actor, action, target, node_id, decision, reason, origin, detail, id FROM audit"
             " WHERE (:action IS NULL OR action = :action) AND (:node IS NULL OR node_id = :node)"
-            " ORDER BY id DESC LIMIT :limit",
-            {"action": action, "node": node_id, "limit": limit},
+            " AND (:before IS NULL OR id < :before) AND (:words = '' OR"
+            # A character that appears in none of them keeps what is looked for from being found across two fields.
+            " instr(casefold(actor || x'0a' || action || x'0a' || target || x'0a' || node_id || x'0a' || reason),"
+            " :words)) ORDER BY id DESC LIMIT :limit",
+            {"action": action, "node": node_id, "before": before, "words": words.casefold(), "limit": limit},
         )
         return [_event(row) for row in rows]
 

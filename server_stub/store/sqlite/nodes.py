@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -28,11 +28,11 @@ class SqliteNodes:
     def add(self, node: Node, token_sha256: bytes) -> None:
         self.credentials_changed = True
         self._connection.execute(
-            "INSERT INTO node (id, name, identity_uuid, token_sha256, created_at, disabled, overrides)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO node (id, name, identity_uuid, token_sha256, created_at, disabled, overrides, tags)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(node.id, node.name, node.identity_uuid, token_sha256, to_us(node.created_at), node.disabled),
-                json.dumps(node.overrides),
+                *(json.dumps(node.overrides), json.dumps(list(node.tags))),
             ),
         )
 
@@ -67,6 +67,15 @@ class SqliteNodes:
 
     def set_draining(self, node_id: str, draining: bool) -> None:
         self._connection.execute("UPDATE node SET draining = ? WHERE id = ?", (draining, node_id))
+
+    def draining(self, node_id: str) -> bool:
+        row = self._connection.execute("SELECT draining FROM node WHERE id = ?", (node_id,)).fetchone()
+        return row is not None and bool(row[0])
+
+    def tagged(self, tags: Collection[str]) -> list[str]:
+        wanted = set(tags)
+        rows = self._connection.execute("SELECT id, tags FROM node WHERE NOT disabled AND tags != '[]' ORDER BY id")
+        return [node_id for node_id, own in rows if wanted <= set(json.loads(own))]
 
     def set_presence(self, node_id: str, presence: Presence) -> None:
         self._connection.execute(

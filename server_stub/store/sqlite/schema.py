@@ -128,9 +128,15 @@ ALTER TABLE task ADD COLUMN rerun_of TEXT NOT NULL DEFAULT '';
 ALTER TABLE target ADD COLUMN leased_at INTEGER;
 ALTER TABLE target ADD COLUMN running_since INTEGER;
 ALTER TABLE target ADD COLUMN cancel_requested_at INTEGER;
+ALTER TABLE target ADD COLUMN cancel_requested_by TEXT NOT NULL DEFAULT '';
 ALTER TABLE target ADD COLUMN outcome TEXT NOT NULL DEFAULT '';
 ALTER TABLE target ADD COLUMN reason TEXT NOT NULL DEFAULT '';
 ALTER TABLE result ADD COLUMN detail TEXT;
+
+-- What is looked at every few seconds: queued clocks that may fire, and leases whose end was asked for.
+CREATE INDEX task_by_queue_clock ON task (created_at + queue_timeout_sec * 1000000)
+WHERE queue_timeout_sec > 0 AND status IN ('queued', 'leased');
+CREATE INDEX target_cancelling ON target (lease_expires_at) WHERE state = 'leased' AND cancel_requested_at IS NOT NULL;
 
 -- Columns in the order in which tasks.py takes a row apart.
 CREATE VIEW task_row AS SELECT
@@ -141,7 +147,7 @@ CREATE VIEW task_row AS SELECT
 FROM task;
 CREATE VIEW target_row AS SELECT
     task.id AS task_id, node_id, state, attempts, lease_id, lease_expires_at, failed, target.finished_at,
-    leased_at, running_since, cancel_requested_at, outcome, target.reason, task_seq
+    leased_at, running_since, cancel_requested_at, cancel_requested_by, outcome, target.reason, task_seq
 FROM target JOIN task ON seq = task_seq;
 
 -- Means over a step (seconds), which begins at start; one row for each, so that history is bounded by time alone.

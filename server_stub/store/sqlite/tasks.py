@@ -2,10 +2,15 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from lattice_agent.wire.base import encode, parse
+from lattice_agent.wire.results import RunDetail
+from server_stub.rules.fan_out import NO_LIMITS, FanOut
 from server_stub.rules.leases import Grant
+from server_stub.rules.outcomes import Ending, word_of
 from server_stub.rules.results import Result
 from server_stub.rules.states import Target, TargetState, TaskOutcome, TaskStatus
 from server_stub.store.records import StoredResult, Task
@@ -64,11 +69,56 @@ class SqliteTasks:
         rows = self._connection.execute(
             # The condition on state is the index's own: without it SQLite would walk every target.
             "SELECT task_row.*, target_row.* FROM target_row JOIN task_row ON seq = task_seq"
-            " WHERE node_id = ? AND state IN ('queued', 'leased') AND coalesce(lease_expires_at, 0) < ?"
-            " ORDER BY task_seq LIMIT ?",
-            (node_id, to_us(now), limit),
+            " WHERE node_id = :node AND state IN ('queued', 'leased') AND coalesce(lease_expires_at, 0) < :now"
+            " AND (concurrency = 0 OR concurrency > (SELECT count(*) FROM target AS other"
+            " WHERE other.task_seq = seq AND other.state = 'leased' AND other.lease_expires_at >= :now))"
+            " ORDER BY task_seq LIMIT :limit",
+            {"node": node_id, "now": to_us(now), "limit": limit},
         )
         return [(_task(row[:_TASK_COLUMNS]), _target(row[_TASK_COLUMNS:])) for row in rows]
+
+    def overdue(self, now: datetime, limit: int) -> list[tuple[str, str]]:
+        rows = self._connection.execute(
+            "SELECT id, node_id FROM task JOIN target ON task_seq = seq WHERE queue_timeout_sec > 0"
+            " AND status IN ('queued', 'leased') AND created_at + queue_timeout_sec * 1000000 < ? AND state = 'queued'"
+            " LIMIT ?",
+            (to_us(now), limit),
+        )
+        return [(task_id, node_id) for task_id, node_id in rows]
+
+    def unconfirmed(self, now: datetime, limit: int) -> list[tuple[str, str]]:
+        rows = self._connection.execute(
+            "SELECT id, node_id FROM target JOIN task ON seq = task_seq WHERE state = 'leased'"
+            " AND cancel_requested_at IS NOT NULL AND lease_expires_at < ? LIMIT ?",
+            (to_us(now), limit),
+        )
+        return [(task_id, node_id) for task_id, node_id in rows]
+
+    def cancel_requests(self, node_id: str) -> list[str]:
+        rows = self._connection.execute(
+            # The first condition on state is the index's own.
+            "SELECT id FROM target JOIN task ON seq = task_seq WHERE node_id = ? AND state IN ('queued', 'leased')"
+            " AND state = 'leased' AND cancel_requested_at IS NOT NULL ORDER BY seq",
+            (node_id,),
+        )
+        return [task_id for (task_id,) in rows]
+
+    def fan_out(self, task_id: str) -> FanOut:
+        row = self._connection.execute("SELECT concurrency, max_failures FROM task WHERE id = ?", (task_id,)).fetchone()
+        return NO_LIMITS if row is None else FanOut(*row)
+
+    def outcomes(self, task_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+        rows = self._connection.execute(
+            "SELECT id, state, outcome, failed, running_since IS NOT NULL AS running, count(*) FROM json_each(?)"
+            " JOIN task ON id = value JOIN target ON task_seq = seq GROUP BY id, state, outcome, failed, running",
+            (json.dumps(list(task_ids)),),
+        )
+        counts: dict[str, dict[str, int]] = {}
+        for task_id, state, outcome, failed, running, number in rows:
+            word = word_of(TargetState(state), outcome, bool(failed), bool(running))
+            of_task = counts.setdefault(task_id, {})
+            of_task[word] = of_task.get(word, 0) + number
+        return counts
 
     def target(self, task_id: str, node_id: str) -> Target | None:
         row = self._connection.execute(
@@ -82,59 +132,75 @@ class SqliteTasks:
 
     def grant(self, grant: Grant, node_id: str, lease_id: str, at: datetime) -> None:
         self._connection.execute(
-            "UPDATE target SET state = 'leased', attempts = ?, lease_id = ?, lease_expires_at = ?"
-            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?",
-            (grant.attempt, lease_id, to_us(grant.expires_at), grant.task_id, node_id),
+            "UPDATE target SET state = 'leased', attempts = ?, lease_id = ?, lease_expires_at = ?, leased_at = ?,"
+            " running_since = NULL WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?",
+            (grant.attempt, lease_id, to_us(grant.expires_at), to_us(at), grant.task_id, node_id),
         )
         self._connection.execute(
             "UPDATE task SET started_at = coalesce(started_at, ?) WHERE id = ?", (to_us(at), grant.task_id)
         )
 
-    def lose(self, task_id: str, node_id: str, at: datetime) -> None:
+    def set_running(self, task_id: str, node_id: str, lease_id: str, at: datetime) -> bool:
+        changed = self._connection.execute(
+            "UPDATE target SET running_since = ?"
+            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ? AND lease_id = ?"
+            " AND state = 'leased' AND running_since IS NULL",
+            (to_us(at), task_id, node_id, lease_id),
+        )
+        return changed.rowcount == 1
+
+    def request_cancel(self, task_id: str, node_id: str, actor: str, at: datetime) -> None:
         self._connection.execute(
-            "UPDATE target SET state = 'lost', finished_at = ?"
+            "UPDATE target SET cancel_requested_at = ?, cancel_requested_by = ?"
+            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?"
+            " AND cancel_requested_at IS NULL",
+            (to_us(at), actor, task_id, node_id),
+        )
+
+    def end(self, task_id: str, node_id: str, state: TargetState, ending: Ending, at: datetime) -> None:
+        self._connection.execute(
+            "UPDATE target SET state = ?, outcome = ?, reason = ?, finished_at = ?"
             " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?",
-            (to_us(at), task_id, node_id),
+            (state, ending.outcome, ending.text, to_us(at), task_id, node_id),
         )
 
-    def cancel(self, task_id: str, at: datetime) -> None:
-        self._connection.execute(
-            "UPDATE target SET state = 'cancelled', finished_at = ?"
-            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?)",
-            (to_us(at), task_id),
-        )
-
-    def put_result(self, result: Result, received_at: datetime) -> None:
+    def put_result(self, result: Result, ending: Ending, received_at: datetime) -> None:
         self._connection.execute(
             "INSERT INTO result (task_seq, node_id, lease_id, exit_code, stdout, stderr, error, started_at,"
-            " finished_at, received_at) VALUES ((SELECT seq FROM task WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " finished_at, received_at, detail)"
+            " VALUES ((SELECT seq FROM task WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(result.task_id, result.node_id, result.lease_id, result.exit_code),
                 *(result.stdout, result.stderr, result.error),
                 *(opt_to_us(result.started_at), to_us(result.finished_at), to_us(received_at)),
+                None if result.detail is None else encode(result.detail).decode(),
             ),
         )
         self._connection.execute(
-            "UPDATE target SET state = 'reported', failed = ?, finished_at = ?"
+            "UPDATE target SET state = 'reported', failed = ?, finished_at = ?, outcome = ?, reason = ?"
             " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?",
-            (result.failed, to_us(result.finished_at), result.task_id, result.node_id),
+            (
+                *(result.failed, to_us(result.finished_at), ending.outcome, ending.text),
+                *(result.task_id, result.node_id),
+            ),
         )
 
     def result(self, task_id: str, node_id: str) -> Result | None:
         row = self._connection.execute(
-            "SELECT lease_id, exit_code, stdout, stderr, error, started_at, finished_at FROM result"
+            "SELECT lease_id, exit_code, stdout, stderr, error, started_at, finished_at, detail FROM result"
             " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?",
             (task_id, node_id),
         ).fetchone()
         if row is None:
             return None
-        lease_id, exit_code, stdout, stderr, error, started, finished = row
+        lease_id, exit_code, stdout, stderr, error, started, finished, detail = row
         times = (opt_from_us(started), from_us(finished))
-        return Result(task_id, node_id, lease_id, exit_code, stdout, stderr, error, *times)
+        told = None if detail is None else parse(RunDetail, json.loads(detail))
+        return Result(task_id, node_id, lease_id, exit_code, stdout, stderr, error, *times, told)
 
     def results(self, task_id: str) -> list[StoredResult]:
         rows = self._connection.execute(
-            "SELECT node_id, exit_code, stdout, stderr, error, started_at, finished_at, received_at FROM result"
+            "SELECT node_id, exit_code, stdout, stderr, error, started_at, finished_at, received_at, detail FROM result"
             " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) ORDER BY node_id",
             (task_id,),
         )
@@ -168,16 +234,17 @@ def _task(row: tuple[Any, ...]) -> Task:
 
 def _target(row: tuple[Any, ...]) -> Target:
     task_id, node_id, state, attempts, lease_id, expires, failed, finished, *more, _task_seq = row
-    leased, running, cancel_requested, outcome, reason = more
+    leased, running, cancel_requested, cancel_requested_by, outcome, reason = more
     return Target(
         *(task_id, node_id, TargetState(state), attempts, lease_id),
         *(opt_from_us(expires), bool(failed), opt_from_us(finished)),
         *(opt_from_us(leased), opt_from_us(running), opt_from_us(cancel_requested)),
-        *(outcome, reason),
+        *(cancel_requested_by, outcome, reason),
     )
 
 
 def _stored_result(row: tuple[Any, ...]) -> StoredResult:
-    node_id, exit_code, stdout, stderr, error, started, finished, received = row
+    node_id, exit_code, stdout, stderr, error, started, finished, received, detail = row
     times = (opt_from_us(started), from_us(finished), from_us(received))
-    return StoredResult(node_id, exit_code, stdout, stderr, error, *times)
+    told = None if detail is None else json.loads(detail)
+    return StoredResult(node_id, exit_code, stdout, stderr, error, *times, told)
