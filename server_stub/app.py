@@ -7,6 +7,7 @@ from starlette.middleware import Middleware
 from server_stub.api import agent, health, openapi, operator
 from server_stub.api.agent_streams import AgentStreams
 from server_stub.api.envelope import Envelope, answer_http_exception
+from server_stub.api.live_output import LiveOutputs
 from server_stub.api.plane import Plane, Rates, RunSync
 from server_stub.api.watch import TaskWatch
 from server_stub.clock import Clock
@@ -20,12 +21,14 @@ def build_app(store: Store, clock: Clock, settings: Settings, run_sync: RunSync)
     ``run_sync`` runs one synchronous function at a time, see ``server_stub.store.base``. ``app.state.plane`` is what
     the endpoints work with; its ``watch`` is closed by whoever stops the server, so that nobody goes on waiting.
     """
-    watch = TaskWatch(settings.limits.waiters)
+    limits = settings.limits
+    watch = TaskWatch(limits.waiters, limits.viewers)
     app = Starlette(
         routes=[*agent.routes(), *operator.routes(), *health.routes(), *openapi.routes()],
         middleware=[Middleware(Envelope)],
         exception_handlers={HTTPException: answer_http_exception},
     )
     app.router.redirect_slashes = False  # a redirect would lose the body, and clients refuse redirects
-    app.state.plane = Plane(store, clock, settings, run_sync, Rates.of(settings), watch, AgentStreams(settings.limits))
+    rates, streams, live = Rates.of(settings), AgentStreams(limits), LiveOutputs(limits)
+    app.state.plane = Plane(store, clock, settings, run_sync, rates, watch, streams, live)
     return app

@@ -33,8 +33,16 @@ class Limits:
     """Audit events kept of each origin (operators and server, agents); the oldest go first."""
     waiters: int = 256
     """Requests that wait for a task's end; one more is answered at once with the present state."""
-    control_streams: int = 1_024
-    """Open control WebSockets; one more is answered 429."""
+    viewers: int = 256
+    """Open event streams of operators; one more is answered 429."""
+    live_output_bytes: int = 64 * 2**20
+    """Live output of all runs together; beyond it that of the run that was quiet for longest is let go."""
+    frame_rate: float = 200.0
+    """Frames a second on the control streams of one node; above it they are read that much slower."""
+    frame_burst: int = 400
+    control_streams: int = 12_000
+    """Open control WebSockets, one for each node that may be registered and some that are about to end; one more is
+    answered 429."""
     control_streams_per_node: int = 8
 
 

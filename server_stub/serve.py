@@ -34,7 +34,7 @@ from server_stub.errors import SettingsError
 from server_stub.runner import OneThread
 from server_stub.store.base import Store
 from server_stub.store.sqlite import SqliteStore
-from server_stub.sweep import sweep_hourly
+from server_stub.sweep import tend
 
 Beside = Callable[[], Coroutine[Any, Any, None]]
 _LOG: Final = logging.getLogger("lattice_control")
@@ -60,7 +60,7 @@ def serve(settings: Settings) -> None:
             prepare(store, settings)
             app = build_app(store, SystemClock(), settings, OneThread())
             plane = app.state.plane
-            run(app, settings, listener, on_stop=plane.watch.close, beside=partial(sweep_hourly, plane))
+            run(app, settings, listener, on_stop=plane.watch.close, beside=partial(tend, plane))
         finally:
             store.close()
 
@@ -135,6 +135,7 @@ def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         http=BoundedHttp,
         ws="wsproto",
         ws_max_size=_WEBSOCKET_BYTES,
+        ws_per_message_deflate=False,  # its windows cost 300 KiB a stream, for frames that are short or random
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=_PONG_SECONDS,
         lifespan="off",

@@ -1,7 +1,9 @@
-"""What the control plane does without being asked: once an hour it tells of users who are about to expire or have.
+"""What the control plane does without being asked.
 
-Their time runs out whether or not a node reports traffic of theirs. Billing months and statuses need no such work: they
-follow from the account and the clock whenever somebody looks.
+Once an hour it tells of users who are about to expire or have: their time runs out whether or not a node reports
+traffic of theirs. Billing months and statuses need no such work, they follow from the account and the clock whenever
+somebody looks. Every two seconds it closes control streams whose node was disabled or given another token. Every three
+it ends targets that were queued for too long, and those whose end was asked for and whose lease has died.
 """
 
 import logging
@@ -11,11 +13,47 @@ from typing import Final, NoReturn
 import anyio
 
 from server_stub.actions.alerts import fire_all_expiry_alerts
+from server_stub.actions.giving_up import give_up_overdue
+from server_stub.api.announce import announce
 from server_stub.api.plane import Plane
 from server_stub.errors import StoreError
 
 EVERY_SECONDS: Final = 3_600
+REVOKE_SECONDS: Final = 2
+TASKS_SECONDS: Final = 3
+TARGETS_AT_ONCE: Final = 256
+"""Of either kind, in one transaction; the next turn finds the rest."""
 _LOG: Final = logging.getLogger("lattice_control")
+
+
+async def tend(plane: Plane) -> None:
+    """All of it, until it is cancelled."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(sweep_hourly, plane)
+        group.start_soon(close_revoked_streams, plane)
+        group.start_soon(sweep_tasks, plane)
+
+
+async def close_revoked_streams(plane: Plane) -> NoReturn:
+    """Goes on until it is cancelled; credentials are looked up in memory."""
+    while True:
+        await anyio.sleep(REVOKE_SECONDS)
+        plane.streams.revoke(plane.store.node_of)
+
+
+async def sweep_tasks(plane: Plane) -> NoReturn:
+    """Goes on until it is cancelled; a database that fails is tried again, and told of once until it works."""
+    works = True
+    while True:
+        await anyio.sleep(TASKS_SECONDS)
+        try:
+            give_up = partial(give_up_overdue, plane.store, plane.now(), TARGETS_AT_ONCE)
+            announce(plane, await plane.run_sync(give_up))
+            works = True
+        except StoreError as error:
+            if works:
+                _LOG.error("overdue targets were not looked at: %s", error)
+            works = False
 
 
 async def sweep_hourly(plane: Plane) -> NoReturn:

@@ -27,7 +27,7 @@ class Cancelled:
 
 def cancel_task(tables: Tables, actor: str, task_id: str, node_id: str, now: datetime) -> Cancelled:
     """On one node, or with an empty ``node_id`` on all. To ask again is no error: the nodes are told again."""
-    targets = show_task(tables, task_id, results=False).targets
+    targets = show_task(tables, task_id, streams=False).targets
     chosen = [target for target in targets if node_id in ("", target.node_id)]
     if not chosen:
         raise Refused(404, f"task {task_id} is not for node {node_id}")
@@ -42,4 +42,4 @@ def cancel_task(tables: Tables, actor: str, task_id: str, node_id: str, now: dat
     detail = {"cancelled": len(open_ones) - len(asked), "asked": len(asked)}
     tables.audit.append(AuditEvent(now, actor, "task.cancel", task_id, node_id, detail=detail))
     settled = settle_task(tables, task_id, now)
-    return Cancelled(show_task(tables, task_id, results=False), settled, asked)
+    return Cancelled(show_task(tables, task_id, streams=False), settled, asked)

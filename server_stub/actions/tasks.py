@@ -58,7 +58,7 @@ def rerun_task(
     tables: Tables, actor: str, task_id: str, only: Literal["failed", "all"], now: datetime, limits: Limits
 ) -> Task:
     """The same again, as a task of its own: on all nodes, or where it has not succeeded."""
-    shown = show_task(tables, task_id, results=False)
+    shown = show_task(tables, task_id, streams=False)
     task = shown.task
     if task.status in OPEN_STATUSES:
         raise Refused(409, f"task {task_id} has not ended; cancel it first, or wait")
@@ -76,13 +76,13 @@ def rerun_task(
     return create_task(tables, actor, order, now, limits)
 
 
-def show_task(tables: Tables, task_id: str, *, results: bool = True) -> ShownTask:
-    """``Refused`` 404 for one that does not exist (or was pruned)."""
+def show_task(tables: Tables, task_id: str, *, streams: bool = True) -> ShownTask:
+    """``Refused`` 404 for one that does not exist (or was pruned). Without ``streams`` those of results are empty."""
     task = tables.tasks.get(task_id)
     if task is None:
         raise Refused(404, f"task {task_id} not found")
-    found = tables.tasks.results(task_id) if results else ()
-    return ShownTask(task, tuple(tables.tasks.targets(task_id)), tuple(found))
+    targets, results = tables.tasks.targets(task_id), tables.tasks.results(task_id, streams=streams)
+    return ShownTask(task, tuple(targets), tuple(results))
 
 
 def script_digest(script: str) -> str:

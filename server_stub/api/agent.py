@@ -14,6 +14,7 @@ from lattice_agent.wire.envelope import Ok
 from lattice_agent.wire.ext import (
     BATCH_LEASES,
     BATCH_RESULTS,
+    CONTROL_TASKS,
     EXT_VERSION,
     HOST_INVENTORY,
     METRICS_DETAIL,
@@ -39,7 +40,10 @@ from server_stub.store.records import Node
 
 EXTENSIONS: Final = Announcement(
     v=EXT_VERSION,
-    features=(BATCH_RESULTS, BATCH_LEASES, HOST_INVENTORY, METRICS_DETAIL, USAGE_LEDGER, RESULT_DETAIL, POLICY_SUMMARY),
+    features=(
+        *(BATCH_RESULTS, BATCH_LEASES, HOST_INVENTORY, METRICS_DETAIL, USAGE_LEDGER),
+        *(CONTROL_TASKS, RESULT_DETAIL, POLICY_SUMMARY),
+    ),
 )
 _DEBUG_LINE_BYTES: Final = 4_096
 _DEBUG_BATCH_LINES: Final = 100

@@ -5,7 +5,7 @@ from the database, by its next poll or when its stream opens again.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -14,17 +14,21 @@ import anyio
 from lattice_agent.wire.control import DRAIN, OUTPUT_FROM, TASK_CANCEL, TASK_READY, Order
 from server_stub.config import Limits
 from server_stub.errors import Refused
+from server_stub.store.records import Credential
 
-_WAITING_MOST: Final = 16
-"""Orders for an agent that does not read; what would be more is dropped, as the reference does."""
+_WAITING_MOST: Final = 64
+"""Orders for an agent that does not read; what would be more is dropped, as the reference does beyond 16. An agent that
+has connected anew is answered one for each of up to 16 runs, beside what it is told anyway."""
 
 
 class AgentStream:
-    """One control stream: orders on their way out."""
+    """One control stream: orders on their way out, and whether it may go on."""
 
-    def __init__(self) -> None:
+    def __init__(self, credential: Credential) -> None:
+        self.credential: Final = credential
         self._orders: deque[Order] = deque()
         self._news = anyio.Event()
+        self._revoked = False
 
     def say(self, order: Order) -> bool:
         """Queue an order; False if it was dropped. One that waits already is not queued again."""
@@ -36,12 +40,17 @@ class AgentStream:
         self._news.set()
         return True
 
-    async def next(self) -> Order:
-        """The oldest order; waits for one."""
-        while not self._orders:
+    def revoke(self) -> None:
+        """The credential that it was opened with is no longer good: nothing more is said."""
+        self._revoked = True
+        self._news.set()
+
+    async def next(self) -> Order | None:
+        """The oldest order; waits for one. None when the stream is to be closed."""
+        while not self._orders and not self._revoked:
             self._news = anyio.Event()
             await self._news.wait()
-        return self._orders.popleft()
+        return None if self._revoked else self._orders.popleft()
 
 
 class AgentStreams:
@@ -53,12 +62,13 @@ class AgentStreams:
         self._count = 0
 
     @contextmanager
-    def open(self, node_id: str) -> Iterator[AgentStream]:
+    def open(self, credential: Credential) -> Iterator[AgentStream]:
         """A stream of this node, as long as the block lasts. ``Refused`` 429 beyond the limits."""
+        node_id = credential.node_id
         own = self._streams.get(node_id, [])
         if len(own) >= self._limits.control_streams_per_node or self._count >= self._limits.control_streams:
             raise Refused(429, "too many control streams")
-        stream = AgentStream()
+        stream = AgentStream(credential)
         self._streams.setdefault(node_id, []).append(stream)
         self._count += 1
         try:
@@ -72,6 +82,13 @@ class AgentStreams:
     def connected(self, node_id: str) -> bool:
         """Whether the node has a stream open."""
         return node_id in self._streams
+
+    def revoke(self, node_of: Callable[[bytes], Credential | None]) -> None:
+        """Close the streams whose credential is not what ``Store.node_of`` says by now: disabled, or another token."""
+        for streams in self._streams.values():
+            for stream in streams:
+                if node_of(stream.credential.token_sha256) != stream.credential:
+                    stream.revoke()
 
     def wake(self, node_ids: Iterable[str]) -> None:
         """There is work for these nodes."""

@@ -61,6 +61,8 @@ async def task_results(request: Request) -> Response:
 
 async def _take(plane: Plane, node_id: str, results: tuple[TaskResult, ...]) -> Report:
     report = await plane.write(partial(take_results, node_id=node_id, results=results, now=plane.now()))
+    for task in report.changed:
+        plane.live.ended(task.task_id, node_id)
     announce(plane, report.changed)
     return report
 

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from server_stub.actions import registry
-from server_stub.api import operator_fleet, operator_nodes, operator_tasks, operator_usage
+from server_stub.api import operator_fleet, operator_nodes, operator_streams, operator_tasks, operator_usage
 from server_stub.api.answers import document
 from server_stub.api.body import read_order
 from server_stub.api.gate import admit_operator
@@ -57,5 +57,6 @@ def routes() -> list[BaseRoute]:
         *operator_nodes.routes(),
         *operator_usage.routes(),
         *operator_tasks.routes(),
+        *operator_streams.routes(),
         *operator_fleet.routes(),
     ]

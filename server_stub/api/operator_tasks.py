@@ -35,7 +35,7 @@ async def create_task(request: Request) -> Response:
 
     def work(tables: Tables) -> ShownTask:
         task = tasks.create_task(tables, actor, order_of(tables, sent), now, limits)
-        return show_task(tables, task.id, results=False)
+        return show_task(tables, task.id, streams=False)
 
     return _created(plane, await plane.write(work))
 
@@ -48,7 +48,7 @@ async def rerun_task(request: Request) -> Response:
 
     def work(tables: Tables) -> ShownTask:
         task = tasks.rerun_task(tables, actor, task_id, only, now, limits)
-        return show_task(tables, task.id, results=False)
+        return show_task(tables, task.id, streams=False)
 
     return _created(plane, await plane.write(work))
 

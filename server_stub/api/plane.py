@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from starlette.requests import HTTPConnection
 
 from server_stub.api.agent_streams import AgentStreams
+from server_stub.api.live_output import LiveOutputs
 from server_stub.api.watch import TaskWatch
 from server_stub.clock import Clock
 from server_stub.config import Settings
@@ -30,6 +31,7 @@ class Rates:
     nodes: TokenBuckets
     addresses: TokenBuckets
     denials: TokenBuckets
+    frames: TokenBuckets
 
     @classmethod
     def of(cls, settings: Settings) -> "Rates":
@@ -39,6 +41,7 @@ class Rates:
             TokenBuckets(limits.node_rate, limits.node_burst, limits.rate_keys),
             TokenBuckets(limits.address_rate, limits.address_burst, limits.rate_keys),
             TokenBuckets(1 / 60, 1, limits.rate_keys),
+            TokenBuckets(limits.frame_rate, limits.frame_burst, limits.rate_keys),
         )
 
 
@@ -53,6 +56,7 @@ class Plane:
     rates: Rates
     watch: TaskWatch
     streams: AgentStreams
+    live: LiveOutputs
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -58,6 +58,13 @@ class ShowTask(Order):
     script: Annotated[int, Field(ge=0, le=1), BeforeValidator(_number)] = 0
 
 
+class FollowOutput(BaseModel):
+    """``position``: what is known already. An EventSource that connects again says it in ``Last-Event-ID``."""
+
+    node: Annotated[str, Field(min_length=1)]
+    position: Annotated[int, Field(ge=0, lt=10**15)] = 0
+
+
 class FindEvents(Order):
     """Left out means all; ``q`` is in any of the texts, ``before`` an id for paging (0: none)."""
 

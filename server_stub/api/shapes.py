@@ -110,20 +110,25 @@ class TargetShape(TypedDict):
     lease_expires_at: Moment | None
 
 
-class ResultShape(TypedDict):
+class EndingShape(TypedDict):
     """What one node sent when the task had ended there. ``detail`` is null from agents that send none."""
 
     node_id: str
     outcome: TargetOutcome
     text: str
     exit_code: int
-    stdout: str
-    stderr: str
     error: str
     detail: Document | None
     started_at: Moment | None
     finished_at: Moment
     received_at: Moment
+
+
+class ResultShape(EndingShape):
+    """With what the script has printed."""
+
+    stdout: str
+    stderr: str
 
 
 class WholeTaskShape(TaskShape):
@@ -136,6 +141,12 @@ class TaskWithResultsShape(WholeTaskShape):
     """With the results that there are."""
 
     results: list[ResultShape]
+
+
+class ToldTaskShape(WholeTaskShape):
+    """With the results that there are, but for what the scripts have printed."""
+
+    results: list[EndingShape]
 
 
 class ProfileShape(TypedDict):

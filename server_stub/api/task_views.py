@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 
 from server_stub.actions.tasks import ShownTask
-from server_stub.api.shapes import ResultShape, TargetShape, TaskShape, TaskWithResultsShape, WholeTaskShape
+from server_stub.api.shapes import (
+    EndingShape,
+    ResultShape,
+    TargetShape,
+    TaskShape,
+    TaskWithResultsShape,
+    ToldTaskShape,
+    WholeTaskShape,
+)
 from server_stub.rules.outcomes import describe
 from server_stub.rules.states import Target
 from server_stub.store.records import StoredResult, Task
@@ -51,6 +59,13 @@ def shown_task_view(shown: ShownTask) -> TaskWithResultsShape:
     return {**whole_task_view(shown), "results": results}
 
 
+def told_task_view(shown: ShownTask) -> ToldTaskShape:
+    """The same, but for what the scripts have printed."""
+    targets = {target.node_id: target for target in shown.targets}
+    results = [ending_view(result, targets[result.node_id]) for result in shown.results]
+    return {**whole_task_view(shown), "results": results}
+
+
 def target_view(target: Target) -> TargetShape:
     """``outcome`` and ``text``: what has become of it so far."""
     ending = describe(target)
@@ -70,14 +85,17 @@ def target_view(target: Target) -> TargetShape:
 
 def result_view(result: StoredResult, target: Target) -> ResultShape:
     """``target`` is the one whose result it is."""
+    return {**ending_view(result, target), "stdout": result.stdout, "stderr": result.stderr}
+
+
+def ending_view(result: StoredResult, target: Target) -> EndingShape:
+    """The same without what the script has printed."""
     ending = describe(target)
     return {
         "node_id": result.node_id,
         "outcome": ending.outcome,
         "text": ending.text,
         "exit_code": result.exit_code,
-        "stdout": result.stdout,
-        "stderr": result.stderr,
         "error": result.error,
         "detail": result.detail,
         "started_at": text(result.started_at),

@@ -143,7 +143,7 @@ def test_an_interrupted_wait_leaves_the_task_which_can_then_be_cancelled(
     assert agent.poll() == []
     again = control("task", "cancel", follow.task)
     assert again.code == os.EX_DATAERR
-    assert "only queued tasks can be cancelled" in again.err
+    assert "only what has not ended can be cancelled" in again.err
 
 
 def test_a_cancelled_task_ends_the_wait(server: Plane, control: Control, agent: Agent, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_cancelled_task_ends_the_wait(server: Plane, control: Control, agent: 
         code, out, err = follow.end()
 
     assert (code, out) == (1, "")
-    assert err == f"task {follow.task} cancelled: cancelled by an operator\n"
+    assert err == f"task {follow.task} cancelled: cancelled by admin\n"
 
 
 @pytest.mark.slow

@@ -79,7 +79,16 @@ async def config(node: Caller) -> dict[str, Any]:
 async def test_hello_and_config_announce_the_extensions() -> None:
     async with control_plane() as world:
         node = await world.node("n1")
-        features = ["results.batch", "tasks.batch", "facts.inventory", "metrics.detail", "usage.ledger"]
+        features = [
+            "results.batch",
+            "tasks.batch",
+            "facts.inventory",
+            "metrics.detail",
+            "usage.ledger",
+            "control.tasks",
+            "results.detail",
+            "policy.summary",
+        ]
         announced = {"v": 1, "features": features}
         assert (await node.post(HELLO, {})).json() == {"ok": True, "lattice_ext": announced}
         assert (await config(node))["lattice_ext"] == announced

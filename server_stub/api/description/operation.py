@@ -1,10 +1,11 @@
 """One operation of the API, as it is written in the tables."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
+EVENT_STREAM: Final = "text/event-stream"
 Caller = Literal["operator", "node", "anyone"]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from server_stub.api.description.operation import Operation
+from server_stub.api.description.operation import EVENT_STREAM, Operation
 from server_stub.api.orders import (
     AddNode,
     AddOperator,
@@ -18,7 +18,7 @@ from server_stub.api.orders import (
     SetKillSwitch,
     TagNode,
 )
-from server_stub.api.queries import FindBookings, FindEvents, FindTasks, FindUsage, ShowTask
+from server_stub.api.queries import FindBookings, FindEvents, FindTasks, FindUsage, FollowOutput, ShowTask
 from server_stub.api.shapes import (
     BookingsAnswer,
     Document,
@@ -93,6 +93,24 @@ OPERATIONS: Final = (
     Operation("post", _TASKS, "operator", "Queue a script on nodes", TaskAnswer, CreateTask, None, (404, 409)),
     Operation("get", _TASKS, "operator", "Tasks, newest first", TasksAnswer, None, FindTasks),
     Operation("get", _TASK, "operator", "One task with its results", TaskWithResultsAnswer, None, ShowTask),
+    Operation(
+        "get",
+        f"{_TASK}/events",
+        "operator",
+        "The task now and after each change: events task (at most 5 a second) and, once it has ended, end",
+        str,
+        media=EVENT_STREAM,
+    ),
+    Operation(
+        "get",
+        f"{_TASK}/output",
+        "operator",
+        "Live output of one target: events output, reset, and result or end",
+        str,
+        None,
+        FollowOutput,
+        media=EVENT_STREAM,
+    ),
     Operation("post", f"{_TASK}/cancel", "operator", "Cancel a task", TaskAnswer, CancelTask, None, (409,)),
     Operation("post", f"{_TASK}/rerun", "operator", "The same task anew", TaskAnswer, RerunTask, None, (409,)),
     Operation("get", "/api/v1/audit", "operator", "Decisions, newest first", EventsAnswer, None, FindEvents),

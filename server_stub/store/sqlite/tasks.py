@@ -18,6 +18,11 @@ from server_stub.times import from_us, opt_from_us, opt_to_us, to_us
 
 _TASK_COLUMNS: Final = 19
 """Of the view ``task_row``; ``target_row`` follows where both are asked for."""
+_RESULTS: Final = (
+    "SELECT node_id, exit_code, stdout, stderr, error, started_at, finished_at, received_at, detail FROM result"
+    " WHERE task_seq = (SELECT seq FROM task WHERE id = ?)"
+)
+_BARE_RESULTS: Final = _RESULTS.replace("stdout, stderr", "'', ''")
 _PRUNE_EVERY: Final = 64
 """Tasks created between two looks at the retention, so that its cost is spread."""
 
@@ -109,8 +114,9 @@ class SqliteTasks:
 
     def outcomes(self, task_ids: Sequence[str]) -> dict[str, dict[str, int]]:
         rows = self._connection.execute(
-            "SELECT id, state, outcome, failed, running_since IS NOT NULL AS running, count(*) FROM json_each(?)"
-            " JOIN task ON id = value JOIN target ON task_seq = seq GROUP BY id, state, outcome, failed, running",
+            "SELECT task.id, state, outcome, failed, running_since IS NOT NULL AS running, count(*)"
+            " FROM json_each(?) AS wanted JOIN task ON task.id = wanted.value JOIN target ON task_seq = seq"
+            " GROUP BY task.id, state, outcome, failed, running",
             (json.dumps(list(task_ids)),),
         )
         counts: dict[str, dict[str, int]] = {}
@@ -142,9 +148,8 @@ class SqliteTasks:
 
     def set_running(self, task_id: str, node_id: str, lease_id: str, at: datetime) -> bool:
         changed = self._connection.execute(
-            "UPDATE target SET running_since = ?"
-            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ? AND lease_id = ?"
-            " AND state = 'leased' AND running_since IS NULL",
+            "UPDATE target SET running_since = ? WHERE task_seq = (SELECT seq FROM task WHERE id = ?) AND node_id = ?"
+            " AND lease_id = ? AND state = 'leased' AND running_since IS NULL",
             (to_us(at), task_id, node_id, lease_id),
         )
         return changed.rowcount == 1
@@ -198,13 +203,13 @@ class SqliteTasks:
         told = None if detail is None else parse(RunDetail, json.loads(detail))
         return Result(task_id, node_id, lease_id, exit_code, stdout, stderr, error, *times, told)
 
-    def results(self, task_id: str) -> list[StoredResult]:
-        rows = self._connection.execute(
-            "SELECT node_id, exit_code, stdout, stderr, error, started_at, finished_at, received_at, detail FROM result"
-            " WHERE task_seq = (SELECT seq FROM task WHERE id = ?) ORDER BY node_id",
-            (task_id,),
-        )
-        return [_stored_result(row) for row in rows]
+    def results(self, task_id: str, *, streams: bool = True) -> list[StoredResult]:
+        found = _RESULTS if streams else _BARE_RESULTS
+        return [_stored_result(row) for row in self._connection.execute(f"{found} ORDER BY node_id", (task_id,))]
+
+    def stored_result(self, task_id: str, node_id: str) -> StoredResult | None:
+        row = self._connection.execute(f"{_RESULTS} AND node_id = ?", (task_id, node_id)).fetchone()
+        return None if row is None else _stored_result(row)
 
     def set_outcome(self, task_id: str, outcome: TaskOutcome) -> None:
         self._connection.execute(
