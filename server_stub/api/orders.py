@@ -1,11 +1,21 @@
 """What operators send. Unknown fields are refused: a misspelt limit must not pass for its default."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict, JsonValue
 
 from lattice_agent.wire.base import Time
 from server_stub.rules.billing_calendar import LAST_RESET_DAY
+from server_stub.rules.tags import MAX_TAGS, TAG_PATTERN
+from server_stub.rules.task_limits import (
+    INTERPRETERS,
+    MAX_OUTPUT_BYTES,
+    MAX_QUEUE_TIMEOUT_S,
+    MAX_SCRIPT_BYTES,
+    MAX_TARGETS,
+    MAX_TIMEOUT_S,
+)
 from server_stub.rules.usage_report import ID_PATTERN
 
 Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{ID_PATTERN}$"})]
@@ -13,8 +23,25 @@ Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{ID_PATTERN}$"})]
 Name = Annotated[str, Field(max_length=256)]
 Bytes = Annotated[int, Field(ge=0, le=2**63 - 1)]
 ResetDay = Annotated[int, Field(ge=0, le=LAST_RESET_DAY)]
-Tags = Annotated[list[Name], Field(max_length=64)]
-NodeIds = Annotated[list[str], Field(max_length=1_000)]
+Tags = Annotated[
+    list[Annotated[Name, Field(json_schema_extra={"pattern": f"^{TAG_PATTERN}$"})]],
+    Field(max_length=64, json_schema_extra={"maxItems": MAX_TAGS}),
+]
+NodeIds = Annotated[list[Annotated[str, Field(json_schema_extra={"minLength": 1})]], Field(max_length=1_000)]
+_NO_TAGS: Final[JsonDict] = {"tags": {"maxItems": 0}}
+_ONE_KIND_OF_TARGET: Final[list[JsonValue]] = [
+    {"required": ["node"], "properties": {"node": {"minLength": 1}, **_NO_TAGS}},
+    {"required": ["nodes"], "properties": {"nodes": {"minItems": 1}, **_NO_TAGS}},
+    {
+        "required": ["tags"],
+        "properties": {"tags": {"minItems": 1}, "node": {"maxLength": 0}, "nodes": {"maxItems": 0}},
+    },
+]
+
+
+def _up_to(highest: int) -> Any:
+    """Bounds that are described here and checked by ``check_order``, in the words of the reference."""
+    return Field(json_schema_extra={"minimum": 0, "maximum": highest})
 
 
 class Order(BaseModel):
@@ -101,16 +128,18 @@ class CreateTask(Order):
     """One ``node``, several ``nodes``, or the nodes that have all of the ``tags``. Zero and absent limits take the
     defaults; ``concurrency``, ``max_failures`` and ``queue_timeout_sec`` have none."""
 
+    model_config = ConfigDict(json_schema_extra={"required": ["script"], "anyOf": _ONE_KIND_OF_TARGET})
+
     node: str = ""
-    nodes: NodeIds = []
+    nodes: Annotated[NodeIds, Field(json_schema_extra={"maxItems": MAX_TARGETS})] = []
     tags: Tags = []
-    interpreter: str = ""
-    script: str = ""
-    timeout_sec: int = 0
-    output_limit: int = 0
-    concurrency: int = 0
-    max_failures: int = 0
-    queue_timeout_sec: int = 0
+    interpreter: Annotated[str, Field(json_schema_extra={"enum": ["", *INTERPRETERS]})] = ""
+    script: Annotated[str, Field(json_schema_extra={"pattern": r"\S", "maxLength": MAX_SCRIPT_BYTES})] = ""
+    timeout_sec: Annotated[int, _up_to(MAX_TIMEOUT_S)] = 0
+    output_limit: Annotated[int, _up_to(MAX_OUTPUT_BYTES)] = 0
+    concurrency: Annotated[int, _up_to(MAX_TARGETS)] = 0
+    max_failures: Annotated[int, _up_to(MAX_TARGETS)] = 0
+    queue_timeout_sec: Annotated[int, _up_to(MAX_QUEUE_TIMEOUT_S)] = 0
 
 
 class CancelTask(Order):

@@ -200,6 +200,28 @@ class EventShape(TypedDict):
     detail: Document
 
 
+class OutputPiece(TypedDict):
+    """Bytes of one stream in base64. ``position`` counts both streams, ``offset`` this one."""
+
+    stream: Annotated[str, Field(json_schema_extra={"enum": ["stdout", "stderr"]})]
+    position: int
+    offset: int
+    data: Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
+
+
+class OutputEnd(TypedDict):
+    """The target has ended without a result."""
+
+    outcome: TargetOutcome
+    text: str
+
+
+class OutputResult(TypedDict):
+    """The result is stored, and counts instead of what was shown before."""
+
+    result: ResultShape
+
+
 class NodeAnswer(TypedDict):
     node: NodeShape
 

@@ -9,6 +9,7 @@ from server_stub.api.description.operation import Caller, Operation
 from server_stub.api.description.schemas import Schema, Schemas, properties
 
 JSON: Final = "application/json"
+EVENT_STREAM: Final = "text/event-stream"
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 _ID: Final = {"type": "string", "minLength": 1, "description": "a path segment, percent-encoded"}
 _SECURITY: Final[dict[Caller, list[dict[str, list[str]]]]] = {
@@ -65,7 +66,8 @@ def document(version: str) -> dict[str, Any]:
 def _models(operations: tuple[Operation, ...]) -> list[tuple[Any, Any]]:
     read = [(operation.body, "validation") for operation in operations if operation.body is not None]
     sent = [(operation.answer, "serialization") for operation in operations if operation.answer is not None]
-    return [*read, *sent]
+    told = [(data, "serialization") for operation in operations for _, data in operation.events]
+    return [*read, *sent, *told]
 
 
 def _path(path: str) -> dict[str, Any]:
@@ -132,15 +134,35 @@ def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         refused["404"]["content"]["text/plain"] = {"schema": {"type": "string"}}
     if operation.success == 101:
         return {"101": {"description": _MEANING[101]}, **refused}
-    if operation.answer is None:
+    content = _content(operation, schemas)
+    if not content:
         return refused
-    content = {operation.media: {"schema": schemas.of(operation.answer, "serialization")}}
     done = _response(operation.success, content)
     done["headers"] |= {name: {"$ref": f"#/components/headers/{name}"} for name in operation.headers}
+    if operation.links:
+        done["links"] = {target: _link(target, parameter, place) for target, parameter, place in operation.links}
     answers = {str(operation.success): done}
     if operation.path == "/readyz":
         answers["503"] = _response(503, content)
     return {**answers, **refused}
+
+
+def _content(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    """By media type; of an event stream the schema is that of one event."""
+    if operation.events:
+        kinds = [_event(name, schemas.of(data, "serialization")) for name, data in operation.events]
+        return {EVENT_STREAM: {"schema": {"oneOf": kinds}}}
+    return {JSON: {"schema": schemas.of(operation.answer, "serialization")}} if operation.answer is not None else {}
+
+
+def _event(name: str, data: Schema) -> Schema:
+    encoded = {"type": "string", "contentMediaType": JSON, "contentSchema": data}
+    known = {"event": {"const": name}, "data": encoded, "id": {"type": "string"}}
+    return {"type": "object", "properties": known, "required": ["event", "data"]}
+
+
+def _link(target: str, parameter: str, place: str) -> dict[str, Any]:
+    return {"operationId": target, "parameters": {parameter: f"$response.body#{place}"}}
 
 
 def _refusals(operation: Operation) -> set[int]:

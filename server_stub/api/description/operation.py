@@ -1,17 +1,16 @@
 """One operation of the API, as it is written in the tables."""
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-EVENT_STREAM: Final = "text/event-stream"
 Caller = Literal["operator", "node", "anyone"]
 
 
 @dataclass(frozen=True)
 class Operation:
-    """``answer`` is the type of the body of a success (``None``: there is no JSON one), ``refusals`` are statuses with
+    """``answer`` is the type of the body of a success (``None``: there is no such JSON), ``refusals`` are statuses with
     the error envelope beyond those that every operation of its caller has."""
 
     method: Literal["get", "post", "put"]
@@ -23,6 +22,9 @@ class Operation:
     query: type[BaseModel] | None = None
     refusals: tuple[int, ...] = ()
     success: int = 200
-    media: str = "application/json"
+    events: tuple[tuple[str, Any], ...] = ()
+    """Of an event stream: the name of each event, and the type of its data."""
+    links: tuple[tuple[str, str, str], ...] = ()
+    """What a success leads to: operation id, its parameter, and where in the body the value for it is."""
     headers: tuple[str, ...] = ()
     """Names of ``components.headers`` that a success may have."""

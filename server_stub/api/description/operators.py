@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from server_stub.api.description.operation import EVENT_STREAM, Operation
+from server_stub.api.description.operation import Operation
 from server_stub.api.orders import (
     AddNode,
     AddOperator,
@@ -31,11 +31,15 @@ from server_stub.api.shapes import (
     NodesAnswer,
     OperatorAnswer,
     OperatorsAnswer,
+    OutputEnd,
+    OutputPiece,
+    OutputResult,
     ProfileAnswer,
     TaskAnswer,
     TasksAnswer,
     TaskWithResultsAnswer,
     TokenAnswer,
+    ToldTaskShape,
     UsageShown,
     UserAnswer,
     UsersAnswer,
@@ -47,6 +51,10 @@ _USERS: Final = "/api/v1/users"
 _USER: Final = "/api/v1/users/{user_id}"
 _TASKS: Final = "/api/v1/tasks"
 _TASK: Final = "/api/v1/tasks/{task_id}"
+_OF_TASK: Final = tuple(
+    (f"{method}_tasks_task_id{rest}", "task_id", "/task/id")
+    for method, rest in (("get", ""), ("post", "_cancel"), ("post", "_rerun"))
+)
 _OPERATORS: Final = "/api/v1/operators"
 
 OPERATIONS: Final = (
@@ -90,26 +98,25 @@ OPERATIONS: Final = (
         FindBookings,
         (404,),
     ),
-    Operation("post", _TASKS, "operator", "Queue a script on nodes", TaskAnswer, CreateTask, None, (404, 409)),
+    Operation(
+        "post", _TASKS, "operator", "Queue a script on nodes", TaskAnswer, CreateTask, None, (404, 409), links=_OF_TASK
+    ),
     Operation("get", _TASKS, "operator", "Tasks, newest first", TasksAnswer, None, FindTasks),
     Operation("get", _TASK, "operator", "One task with its results", TaskWithResultsAnswer, None, ShowTask),
     Operation(
         "get",
         f"{_TASK}/events",
         "operator",
-        "The task now and after each change: events task (at most 5 a second) and, once it has ended, end",
-        str,
-        media=EVENT_STREAM,
+        "The task now and after each change, at most 5 times a second; end once it has ended",
+        events=(("task", ToldTaskShape), ("end", ToldTaskShape)),
     ),
     Operation(
         "get",
         f"{_TASK}/output",
         "operator",
-        "Live output of one target: events output, reset, and result or end",
-        str,
-        None,
-        FollowOutput,
-        media=EVENT_STREAM,
+        "Live output of one target; reset: what was shown is gone; result, or end without one, is the last event",
+        query=FollowOutput,
+        events=(("output", OutputPiece), ("reset", Nothing), ("result", OutputResult), ("end", OutputEnd)),
     ),
     Operation("post", f"{_TASK}/cancel", "operator", "Cancel a task", TaskAnswer, CancelTask, None, (409,)),
     Operation("post", f"{_TASK}/rerun", "operator", "The same task anew", TaskAnswer, RerunTask, None, (409,)),
