@@ -58,7 +58,7 @@ def serve(settings: Settings) -> None:
         store = SqliteStore(settings.db_path, settings.limits)
         try:
             prepare(store, settings)
-            app = build_app(store, SystemClock(), settings, OneThread())
+            app = build_app(store, SystemClock(), settings, OneThread(), OneThread())
             plane = app.state.plane
             run(app, settings, listener, on_stop=plane.watch.close, beside=partial(tend, plane))
         finally:

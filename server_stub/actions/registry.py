@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from server_stub.actions.sessions import end_sessions
 from server_stub.errors import Refused
 from server_stub.ids import new_identity, token_digest
 from server_stub.rules.usage_report import is_id
@@ -114,6 +115,7 @@ def revoke_operator(tables: Tables, actor: str, name: str, now: datetime) -> Ope
     if len(valid) == 1:
         raise Refused(409, f"operator {name} is the last one; add another first")
     tables.operators.revoke(name, now)
+    end_sessions(tables, name)
     tables.audit.append(AuditEvent(now, actor, "operator.revoke", name))
     return replace(operator, revoked_at=now)
 

@@ -71,6 +71,16 @@ def read_query(request: Request, model: type[R]) -> R:
         raise _wrong_field(error) from None
 
 
+def read_number(request: Request, name: str, default: int, ceiling: int) -> int:
+    """A whole number of the query between 0 and ``ceiling``; ``Refused`` 400."""
+    given = request.query_params.get(name)
+    if given is None:
+        return default
+    if not (given.isascii() and given.isdigit() and len(given) <= 16 and int(given) <= ceiling):
+        raise Refused(400, f"{name} must be between 0 and {ceiling}")
+    return int(given)
+
+
 def _wrong_field(error: ValidationError) -> Refused:
     # Neither the input nor the context: either may hold a script.
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]

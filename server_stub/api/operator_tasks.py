@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from server_stub.actions import cancelling, tasks
+from server_stub.actions import cancelling, previewing, tasks
 from server_stub.actions.outcomes import Settled
 from server_stub.actions.tasks import ShownTask, show_task
 from server_stub.api.announce import announce
@@ -18,7 +18,7 @@ from server_stub.api.orders import CancelTask, CreateTask, RerunTask
 from server_stub.api.plane import Plane, plane_of
 from server_stub.api.queries import FindTasks, ShowTask
 from server_stub.api.shapes import TaskShape
-from server_stub.api.task_views import shown_task_view, task_view, whole_task_view
+from server_stub.api.task_views import preview_view, shown_task_view, task_view, whole_task_view
 from server_stub.errors import Refused
 from server_stub.rules.fan_out import FanOut
 from server_stub.rules.states import OPEN_STATUSES
@@ -82,6 +82,16 @@ def _tagged(tables: Tables, given: list[str], nodes: list[str]) -> list[str]:
     return found
 
 
+async def preview_task(request: Request) -> Response:
+    """The same body as a task to be created; nothing is."""
+    plane = plane_of(request)
+    await admit_operator(request)
+    sent = await read_order(request, CreateTask)
+    found = await plane.read(lambda tables: previewing.preview_task(tables, order_of(tables, sent)))
+    now = plane.now()
+    return document({"nodes": [preview_view(one, now) for one in found]})
+
+
 async def list_tasks(request: Request) -> Response:
     plane = plane_of(request)
     await admit_operator(request)
@@ -135,6 +145,7 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/api/v1/tasks", create_task, methods=["POST"]),
         Route("/api/v1/tasks", list_tasks, methods=["GET"]),
+        Route("/api/v1/tasks/preview", preview_task, methods=["POST"]),
         Route("/api/v1/tasks/{task_id}", show, methods=["GET"]),
         Route("/api/v1/tasks/{task_id}/cancel", cancel_task, methods=["POST"]),
         Route("/api/v1/tasks/{task_id}/rerun", rerun_task, methods=["POST"]),

@@ -7,6 +7,7 @@ from pydantic.config import JsonDict, JsonValue
 
 from lattice_agent.wire.base import Time
 from server_stub.rules.billing_calendar import LAST_RESET_DAY
+from server_stub.rules.passwords import LONGEST, SHORTEST
 from server_stub.rules.tags import MAX_TAGS, TAG_PATTERN
 from server_stub.rules.task_limits import (
     INTERPRETERS,
@@ -122,6 +123,12 @@ class ChangeUser(Order):
 
 class AddOperator(Order):
     name: Id
+
+
+class SetPassword(Order):
+    """Null clears it. Its length is checked where it can be said without repeating it."""
+
+    password: Annotated[str, Field(json_schema_extra={"minLength": SHORTEST, "maxLength": LONGEST})] | None
 
 
 class CreateTask(Order):

@@ -4,10 +4,12 @@ the agents' wire say what its endpoints look at, and others are ignored there, a
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
+from pydantic.config import JsonValue
 
 from lattice_agent.wire.base import Time
 from lattice_agent.wire.ext import MAX_LEASES
 from server_stub.api.orders import Order
+from server_stub.rules.metric_history import WINDOWS
 from server_stub.rules.states import TaskStatus
 
 MAX_WAIT_S: Final = 60
@@ -73,6 +75,12 @@ class FindEvents(Order):
     limit: Rows = _DEFAULT_ROWS
     q: Annotated[str, Field(max_length=256)] = ""
     before: Annotated[int, Field(ge=0, le=10**15), BeforeValidator(_number)] = 0
+
+
+class FindMetrics(Order):
+    """How far back, in the words of ``rules.metric_history.WINDOWS``."""
+
+    range: Annotated[str, Field(json_schema_extra={"enum": list[JsonValue](WINDOWS)})] = "1h"
 
 
 class AsNode(BaseModel):

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from server_stub.rules.accounts import UserStatus
 from server_stub.rules.billing_calendar import Span
 from server_stub.rules.outcomes import TargetOutcome
+from server_stub.rules.policy_preview import Verdict
 from server_stub.rules.states import TargetState, TaskStatus
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -200,6 +201,39 @@ class EventShape(TypedDict):
     detail: Document
 
 
+class PreviewShape(TypedDict):
+    """What a node would say to a task. ``timeout_sec`` and ``output_limit`` are what the task would get."""
+
+    node_id: str
+    verdict: Verdict
+    text: str
+    level: str
+    timeout_sec: int
+    output_limit: int
+    online: bool
+
+
+class PointShape(TypedDict):
+    """Means of one step that began at ``time``. Sizes are bytes, speeds bytes a second."""
+
+    time: Moment
+    cpu_percent: float
+    load1: float
+    memory_used: int
+    disk_used: int
+    rx_speed: int
+    tx_speed: int
+
+
+class MetricsShape(TypedDict):
+    """Oldest first; where the node reported nothing there is no point. Totals are of now, 0 while not known."""
+
+    step_s: int
+    points: list[PointShape]
+    memory_total: int
+    disk_total: int
+
+
 class OutputPiece(TypedDict):
     """Bytes of one stream in base64. ``position`` counts both streams, ``offset`` this one."""
 
@@ -283,6 +317,10 @@ class TaskAnswer(TypedDict):
 
 class TaskWithResultsAnswer(TypedDict):
     task: TaskWithResultsShape
+
+
+class PreviewAnswer(TypedDict):
+    nodes: list[PreviewShape]
 
 
 class TasksAnswer(TypedDict):

@@ -1,10 +1,13 @@
 """Tasks, targets and results as operators see them."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
+from server_stub.actions.previewing import NodePreview
 from server_stub.actions.tasks import ShownTask
 from server_stub.api.shapes import (
     EndingShape,
+    PreviewShape,
     ResultShape,
     TargetShape,
     TaskShape,
@@ -12,6 +15,7 @@ from server_stub.api.shapes import (
     ToldTaskShape,
     WholeTaskShape,
 )
+from server_stub.rules.facts import is_online
 from server_stub.rules.outcomes import describe
 from server_stub.rules.states import Target
 from server_stub.store.records import StoredResult, Task
@@ -101,4 +105,19 @@ def ending_view(result: StoredResult, target: Target) -> EndingShape:
         "started_at": text(result.started_at),
         "finished_at": text(result.finished_at),
         "received_at": text(result.received_at),
+    }
+
+
+def preview_view(preview: NodePreview, now: datetime) -> PreviewShape:
+    """What a node would say, and what else keeps the task from it."""
+    node, said = preview.node, preview.said
+    kept = "; the node is disabled" if node.disabled else "; the node is draining" if node.draining else ""
+    return {
+        "node_id": node.id,
+        "verdict": said.verdict,
+        "text": said.text + kept,
+        "level": said.level,
+        "timeout_sec": said.timeout_sec,
+        "output_limit": said.output_limit,
+        "online": is_online(node.presence.last_seen, now),
     }

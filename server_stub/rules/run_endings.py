@@ -50,7 +50,8 @@ def _text(outcome: RunOutcome, detail: RunDetail, result: Result, timeout_sec: i
         case RunOutcome.NOT_STARTED:
             return f"not started: {why}"
         case RunOutcome.INTERRUPTED:
-            return f"interrupted: {why.removeprefix('interrupted: ')}"
+            unknown = "" if "not known" in why else "; whether it completed is not known"
+            return f"interrupted: {why.removeprefix('interrupted: ')}{unknown}"
 
 
 def _how(detail: RunDetail, result: Result) -> str:

@@ -16,15 +16,17 @@ from server_stub.api.orders import (
     Nothing,
     RerunTask,
     SetKillSwitch,
+    SetPassword,
     TagNode,
 )
-from server_stub.api.queries import FindBookings, FindEvents, FindTasks, FindUsage, FollowOutput, ShowTask
+from server_stub.api.queries import FindBookings, FindEvents, FindMetrics, FindTasks, FindUsage, FollowOutput, ShowTask
 from server_stub.api.shapes import (
     BookingsAnswer,
     Document,
     EventsAnswer,
     InventoryShape,
     KillSwitchAnswer,
+    MetricsShape,
     NewNodeAnswer,
     NewOperatorAnswer,
     NodeAnswer,
@@ -72,6 +74,7 @@ OPERATIONS: Final = (
     Operation("get", _NODES, "operator", "All nodes", NodesAnswer),
     Operation("get", _NODE, "operator", "One node", NodeAnswer),
     Operation("get", f"{_NODE}/inventory", "operator", "What a node reported of its host", InventoryShape),
+    Operation("get", f"{_NODE}/metrics", "operator", "Means by time", MetricsShape, None, FindMetrics),
     Operation(
         "post", f"{_NODE}/rotate", "operator", "A new token; the old one is refused at once", TokenAnswer, Nothing
     ),
@@ -100,6 +103,9 @@ OPERATIONS: Final = (
     ),
     Operation(
         "post", _TASKS, "operator", "Queue a script on nodes", TaskAnswer, CreateTask, None, (404, 409), links=_OF_TASK
+    ),
+    Operation(
+        "post", f"{_TASKS}/preview", "operator", "What nodes would say to it", PreviewAnswer, CreateTask, None, (404,)
     ),
     Operation("get", _TASKS, "operator", "Tasks, newest first", TasksAnswer, None, FindTasks),
     Operation("get", _TASK, "operator", "One task with its results", TaskWithResultsAnswer, None, ShowTask),
@@ -132,6 +138,9 @@ OPERATIONS: Final = (
         AddOperator,
         None,
         (409,),
+    ),
+    Operation(
+        "post", f"{_OPERATORS}/{{name}}/password", "operator", "Set or clear a password", OperatorAnswer, SetPassword
     ),
     Operation("get", _OPERATORS, "operator", "All operators", OperatorsAnswer),
     Operation(
