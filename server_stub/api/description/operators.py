@@ -36,6 +36,7 @@ from server_stub.api.shapes import (
     OutputEnd,
     OutputPiece,
     OutputResult,
+    PreviewAnswer,
     ProfileAnswer,
     TaskAnswer,
     TasksAnswer,
