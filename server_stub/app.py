@@ -4,7 +4,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from server_stub.api import agent, health, operator
+from server_stub.api import agent, health, openapi, operator
 from server_stub.api.agent_streams import AgentStreams
 from server_stub.api.envelope import Envelope, answer_http_exception
 from server_stub.api.live_output import LiveOutputs
@@ -29,7 +29,7 @@ def build_app(
     limits = settings.limits
     watch = TaskWatch(limits.waiters, limits.viewers)
     app = Starlette(
-        routes=[*agent.routes(), *operator.routes(), *health.routes(), *dashboard_routes()],
+        routes=[*agent.routes(), *operator.routes(), *health.routes(), *openapi.routes(), *dashboard_routes()],
         middleware=[Middleware(Envelope)],
         exception_handlers={HTTPException: answer_http_exception},
     )

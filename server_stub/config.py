@@ -23,6 +23,8 @@ class Limits:
     """Registered nodes; one more is refused with 409."""
     users: int = 50_000
     """Proxy users; one more is refused with 409."""
+    operators: int = 1_000
+    """Operators, revoked ones included; one more is refused with 409."""
     open_tasks: int = 10_000
     """Tasks that have not ended; one more is refused with 409."""
     ended_targets: int = 5_000

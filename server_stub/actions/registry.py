@@ -92,12 +92,15 @@ def short_digest(script: str) -> str:
     return hashlib.sha256(script.encode()).hexdigest()[:16]
 
 
-def add_operator(tables: Tables, actor: str, name: str, token: str, now: datetime) -> Operator:
-    """A name is used once, so that the audit stays unambiguous after a revocation."""
+def add_operator(tables: Tables, actor: str, name: str, token: str, now: datetime, max_operators: int) -> Operator:
+    """A name is used once, so that the audit stays unambiguous after a revocation; revoked ones count as well."""
     if not is_id(name):
         raise Refused(400, f"name {_ID_RULE}")
-    if any(operator.name == name for operator in tables.operators.all()):
+    known = tables.operators.all()
+    if any(operator.name == name for operator in known):
         raise Refused(409, f"operator {name} exists")
+    if len(known) >= max_operators:
+        raise Refused(409, f"there are {max_operators} operators already")
     tables.operators.add(name, token_digest(token), now)
     tables.audit.append(AuditEvent(now, actor, "operator.add", name))
     return Operator(name, now)

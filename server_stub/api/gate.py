@@ -80,6 +80,13 @@ async def admit_operator(connection: HTTPConnection) -> str:
     return name
 
 
+def admit_anyone(connection: HTTPConnection) -> None:
+    """For what needs no token: one token of the address's bucket."""
+    plane = plane_of(connection)
+    if not plane.rates.addresses.take(rate_key(source_address(connection)), plane.clock.monotonic()):
+        raise _too_fast()
+
+
 def _presented(connection: HTTPConnection) -> bytes | None:
     """The digest of the bearer token; the scheme is matched as it stands, case and all."""
     header = connection.headers.get("authorization", "")

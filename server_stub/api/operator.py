@@ -33,9 +33,10 @@ async def add_operator(request: Request) -> Response:
     actor = await admit_operator(request)
     order = await read_order(request, AddOperator)
     token, now = new_operator_token(), plane.now()
+    limit = plane.settings.limits.operators
 
     def work(tables: Tables) -> Operator:
-        return registry.add_operator(tables, actor, order.name, token, now)
+        return registry.add_operator(tables, actor, order.name, token, now, limit)
 
     return document({"operator": operator_view(await plane.write(work)), "token": token})
 

@@ -1,6 +1,6 @@
 """The operators' API: the history of a node's metrics."""
 
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,8 +8,11 @@ from starlette.routing import BaseRoute, Route
 
 from server_stub.actions.registry import get_node
 from server_stub.api.answers import document
+from server_stub.api.body import read_query
 from server_stub.api.gate import admit_operator
 from server_stub.api.plane import plane_of
+from server_stub.api.queries import FindMetrics
+from server_stub.api.shapes import MetricsShape, PointShape
 from server_stub.errors import Refused
 from server_stub.rules.metric_history import WINDOWS, MetricPoint, Window, shown_since
 from server_stub.store.base import Tables
@@ -23,7 +26,7 @@ async def show_metrics(request: Request) -> Response:
     """Means by step; where the node reported nothing there is no point."""
     plane = plane_of(request)
     await admit_operator(request)
-    window = window_of(request.query_params.get("range", DEFAULT_RANGE))
+    window = window_of(read_query(request, FindMetrics).range)
     node_id, since = request.path_params["node_id"], shown_since(window, plane.now())
 
     def work(tables: Tables) -> tuple[Node, list[MetricPoint]]:
@@ -31,14 +34,13 @@ async def show_metrics(request: Request) -> Response:
 
     node, points = await plane.read(work)
     metrics = node.presence.metrics or {}
-    return document(
-        {
-            "step_s": window.step.seconds,
-            "points": [_point_view(point) for point in points],
-            "memory_total": metrics.get("memory_total", 0),
-            "disk_total": metrics.get("disk_total", 0),
-        }
-    )
+    shown: MetricsShape = {
+        "step_s": window.step.seconds,
+        "points": [_point_view(point) for point in points],
+        "memory_total": metrics.get("memory_total", 0),
+        "disk_total": metrics.get("disk_total", 0),
+    }
+    return document(shown)
 
 
 def window_of(name: str) -> Window:
@@ -48,7 +50,7 @@ def window_of(name: str) -> Window:
     return WINDOWS[name]
 
 
-def _point_view(point: MetricPoint) -> dict[str, Any]:
+def _point_view(point: MetricPoint) -> PointShape:
     mean = point.mean
     return {
         "time": text(point.start),

@@ -79,3 +79,16 @@ def test_heartbeats_do_not_wait_for_passwords(tmp_path: Path) -> None:
                 node.post("/api/agent/metrics", json={"node_id": "n1"}).raise_for_status()
                 assert time.monotonic() - begun < 2.0
             assert {one.result().status_code for one in waiting} == {303}
+
+
+def test_sign_ins_and_pages_leave_the_server_small(tmp_path: Path) -> None:
+    """A hash takes 19 MiB, and gives them back; Jinja2 and argon2 are there from the first page on."""
+    with server_with_password(tmp_path) as (server, _):
+        before = pss_kib(server)
+        assert [sign_in(server, PASSWORD).status_code for _ in range(4)] == [303] * 4
+        assert pss_kib(server) - before < 10 * 1024
+
+
+def pss_kib(server: Running) -> int:
+    rollup = Path(f"/proc/{server.process.pid}/smaps_rollup").read_text()
+    return int(re.findall(r"^Pss: +([0-9]+) kB$", rollup, re.M)[0])

@@ -224,6 +224,17 @@ async def test_a_draining_node_is_handed_nothing_and_may_end_what_it_has() -> No
         assert [action for action in actions if action.endswith("drain")] == ["node.undrain", "node.drain"]
 
 
+async def test_nodes_that_wait_are_told_when_the_fleet_may_run_again() -> None:
+    async with control_plane() as world:
+        one, two = await fleet(world, 2)
+        await create(world, node="n0")
+        with listening(world, one) as first, listening(world, two) as second:
+            await world.operator.post("/api/v1/kill-switch", {"enabled": True})
+            assert (heard(first), heard(second), await poll(one)) == ([], [], [])
+            await world.operator.post("/api/v1/kill-switch", {"enabled": False})
+            assert (heard(first), heard(second)) == ([("task.ready", "")], [])
+
+
 POLICY = {
     "allow_exec": True,
     "default_level": "strict",
