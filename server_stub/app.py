@@ -19,7 +19,7 @@ def build_app(store: Store, clock: Clock, settings: Settings, run_sync: RunSync)
     """An ASGI application over ``store``. Written against anyio: it runs under trio as well as asyncio.
 
     ``run_sync`` runs one synchronous function at a time, see ``server_stub.store.base``. ``app.state.plane`` is what
-    the endpoints work with; its ``watch`` is closed by whoever stops the server, so that nobody goes on waiting.
+    the endpoints work with; it is closed by whoever stops the server, so that nobody goes on waiting.
     """
     limits = settings.limits
     watch = TaskWatch(limits.waiters, limits.viewers)

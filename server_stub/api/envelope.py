@@ -2,6 +2,7 @@
 (protocol reference 1.0)."""
 
 import logging
+from math import ceil
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -54,6 +55,8 @@ class Envelope:
             await self._app(scope, receive, exchange.send)
         except Refused as refusal:
             answer = error_answer(scope, refusal.status, refusal.code, refusal.message)
+            if refusal.retry_after_s is not None:
+                answer.headers["retry-after"] = str(ceil(refusal.retry_after_s))
             await exchange.refuse(answer, receive)
         except ClientDisconnect:
             _LOG.debug("client went away: %s", scope["path"])

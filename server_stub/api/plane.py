@@ -13,6 +13,7 @@ from server_stub.api.watch import TaskWatch
 from server_stub.clock import Clock
 from server_stub.config import Settings
 from server_stub.rules.rates import TokenBuckets
+from server_stub.rules.turnstile import Turnstile
 from server_stub.store.base import Store, Tables
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class Rates:
     addresses: TokenBuckets
     denials: TokenBuckets
     frames: TokenBuckets
+    streams: Turnstile
 
     @classmethod
     def of(cls, settings: Settings) -> "Rates":
@@ -42,6 +44,7 @@ class Rates:
             TokenBuckets(limits.address_rate, limits.address_burst, limits.rate_keys),
             TokenBuckets(1 / 60, 1, limits.rate_keys),
             TokenBuckets(limits.frame_rate, limits.frame_burst, limits.rate_keys),
+            Turnstile(limits.stream_rate, limits.stream_burst),
         )
 
 
@@ -57,6 +60,11 @@ class Plane:
     watch: TaskWatch
     streams: AgentStreams
     live: LiveOutputs
+
+    def close(self) -> None:
+        """The server stops: nobody goes on waiting. In the event loop's thread."""
+        self.watch.close()
+        self.streams.close()
 
     def now(self) -> datetime:
         return self.clock.now()
