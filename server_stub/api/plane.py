@@ -12,6 +12,7 @@ from server_stub.api.live_output import LiveOutputs
 from server_stub.api.watch import TaskWatch
 from server_stub.clock import Clock
 from server_stub.config import Settings
+from server_stub.passwords import Passwords
 from server_stub.rules.rates import TokenBuckets
 from server_stub.rules.turnstile import Turnstile
 from server_stub.store.base import Store, Tables
@@ -32,6 +33,8 @@ class Rates:
     nodes: TokenBuckets
     addresses: TokenBuckets
     denials: TokenBuckets
+    login_addresses: TokenBuckets
+    login_names: TokenBuckets
     frames: TokenBuckets
     streams: Turnstile
 
@@ -43,6 +46,8 @@ class Rates:
             TokenBuckets(limits.node_rate, limits.node_burst, limits.rate_keys),
             TokenBuckets(limits.address_rate, limits.address_burst, limits.rate_keys),
             TokenBuckets(1 / 60, 1, limits.rate_keys),
+            TokenBuckets(limits.login_address_rate, limits.login_address_burst, limits.rate_keys),
+            TokenBuckets(limits.login_name_rate, limits.login_name_burst, limits.rate_keys),
             TokenBuckets(limits.frame_rate, limits.frame_burst, limits.rate_keys),
             Turnstile(limits.stream_rate, limits.stream_burst),
         )
@@ -59,6 +64,7 @@ class Plane:
     rates: Rates
     watch: TaskWatch
     streams: AgentStreams
+    passwords: Passwords
     live: LiveOutputs
 
     def close(self) -> None:
