@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import trio
 from httpcore._backends.trio import TrioStream
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
@@ -126,6 +126,7 @@ async def test_bytes_that_are_no_frame_end_the_stream(autojump_clock: MockClock)
     assert isinstance(error(), StreamEndedError)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=4))
 def test_whatever_bytes_come_the_end_is_an_error_of_ours(pieces: list[bytes]) -> None:
     async def scenario() -> None:
