@@ -13,7 +13,7 @@ import httpx
 
 SERVE = (
     "import sys\n"
-    "from server_stub.config import Settings\n"
+    "from server_stub.config import Limits, Settings\n"
     "from server_stub.serve import serve\n"
     "serve(Settings(**eval(sys.argv[1])))\n"
 )
