@@ -27,6 +27,7 @@ from starlette.types import ASGIApp
 from server_stub.actions.tasks import set_kill_switch
 from server_stub.app import build_app
 from server_stub.bootstrap import write_init_token, write_private
+from server_stub.bounded_http import BoundedHttp
 from server_stub.clock import SystemClock
 from server_stub.config import Settings
 from server_stub.errors import SettingsError
@@ -58,7 +59,7 @@ def serve(settings: Settings) -> None:
         store = SqliteStore(settings.db_path, settings.limits)
         try:
             prepare(store, settings)
-            app = build_app(store, SystemClock(), settings, OneThread())
+            app = build_app(store, SystemClock(), settings, OneThread(), OneThread())
             plane = app.state.plane
             run(app, settings, listener, on_stop=plane.watch.close, beside=partial(tend, plane))
         finally:
@@ -132,7 +133,7 @@ def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
         ws=BoundedWebSocket,
         ws_max_size=_WEBSOCKET_BYTES,
         ws_per_message_deflate=False,  # its windows cost 300 KiB a stream, for frames that are short or random
