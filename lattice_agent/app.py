@@ -239,6 +239,7 @@ def _heartbeat(
         run_sync=_in_own_thread(abandon_on_cancel=True),
         addresses=addresses.current,
         runtime=execution.runtime,
+        policy=execution.policy_summary,
         wireguard=wireguard,
         rng=rng,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from server_stub.actions.registry import add_operator
+from server_stub.config import Limits
 from server_stub.errors import SettingsError
 from server_stub.ids import new_operator_token
 from server_stub.store.base import Store
@@ -16,7 +17,7 @@ _FIRST: Final = "admin"
 def create_operator_token(store: Store, name: str) -> str:
     """Registers an operator and returns the token; ``Refused`` 409 when the name was used before."""
     token = new_operator_token()
-    store.write(lambda tables: add_operator(tables, "bootstrap", name, token, datetime.now(UTC)))
+    store.write(lambda tables: add_operator(tables, "bootstrap", name, token, datetime.now(UTC), Limits().operators))
     return token
 
 
@@ -33,7 +34,7 @@ def write_init_token(store: Store, path: str) -> bool:
         write_private(Path(path), token + "\n")
     except OSError as error:
         raise SettingsError(f"init token file {path}: {error.strerror}") from error
-    store.write(lambda tables: add_operator(tables, "bootstrap", _FIRST, token, datetime.now(UTC)))
+    store.write(lambda tables: add_operator(tables, "bootstrap", _FIRST, token, datetime.now(UTC), Limits().operators))
     return True
 
 

@@ -23,6 +23,8 @@ class Limits:
     """Registered nodes; one more is refused with 409."""
     users: int = 50_000
     """Proxy users; one more is refused with 409."""
+    operators: int = 1_000
+    """Operators, revoked ones included; one more is refused with 409."""
     open_tasks: int = 10_000
     """Tasks that have not ended; one more is refused with 409."""
     ended_targets: int = 5_000
@@ -31,6 +33,12 @@ class Limits:
     """Audit events kept of each origin (operators and server, agents); the oldest go first."""
     waiters: int = 256
     """Requests that wait for a task's end; one more is answered at once with the present state."""
+    login_address_rate: float = 1 / 6
+    """Sign-ins to the web page a second from one address; above it 429."""
+    login_address_burst: int = 10
+    login_name_rate: float = 1 / 10
+    """Sign-ins a second under one name from anywhere; above it 429, also for the operator who has the name."""
+    login_name_burst: int = 20
     viewers: int = 256
     """Open event streams of operators; one more is answered 429."""
     live_output_bytes: int = 64 * 2**20

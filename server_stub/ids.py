@@ -34,6 +34,11 @@ def new_operator_token() -> str:
     return OPERATOR_PREFIX + secrets.token_urlsafe(32)
 
 
+def new_session_secret() -> str:
+    """Of a cookie or a form: 256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
 def new_identity() -> str:
     """The UUIDv4 that the server mints for a node, informational (protocol reference 1.4)."""
     return str(uuid.uuid4())

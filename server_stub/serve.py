@@ -27,6 +27,7 @@ from starlette.types import ASGIApp
 from server_stub.actions.tasks import set_kill_switch
 from server_stub.app import build_app
 from server_stub.bootstrap import write_init_token, write_private
+from server_stub.bounded_http import BoundedHttp
 from server_stub.clock import SystemClock
 from server_stub.config import Settings
 from server_stub.errors import SettingsError
@@ -34,6 +35,7 @@ from server_stub.runner import OneThread
 from server_stub.store.base import Store
 from server_stub.store.sqlite import SqliteStore
 from server_stub.sweep import tend
+from server_stub.websocket_protocol import BoundedWebSocket
 
 Beside = Callable[[], Coroutine[Any, Any, None]]
 _LOG: Final = logging.getLogger("lattice_control")
@@ -57,7 +59,7 @@ def serve(settings: Settings) -> None:
         store = SqliteStore(settings.db_path, settings.limits)
         try:
             prepare(store, settings)
-            app = build_app(store, SystemClock(), settings, OneThread())
+            app = build_app(store, SystemClock(), settings, OneThread(), OneThread())
             plane = app.state.plane
             run(app, settings, listener, on_stop=plane.watch.close, beside=partial(tend, plane))
         finally:
@@ -131,8 +133,8 @@ def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
-        ws="wsproto",
+        http=BoundedHttp,
+        ws=BoundedWebSocket,
         ws_max_size=_WEBSOCKET_BYTES,
         ws_per_message_deflate=False,  # its windows cost 300 KiB a stream, for frames that are short or random
         ws_ping_interval=_PING_SECONDS,

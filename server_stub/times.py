@@ -1,7 +1,7 @@
 """Wall-clock times: aware datetimes in the program, integer microseconds in the database, RFC 3339 in answers."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, overload
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -31,6 +31,12 @@ def in_utc(moment: datetime | None) -> datetime | None:
     return opt_from_us(opt_to_us(moment))
 
 
+@overload
+def text(moment: datetime) -> str: ...
+@overload
+def text(moment: None) -> None: ...
+@overload
+def text(moment: datetime | None) -> str | None: ...
 def text(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC with ``Z``, or ``None``."""
     return None if moment is None else moment.isoformat().replace("+00:00", "Z")

@@ -255,11 +255,7 @@ def _run_with_trio(plan: Plan, through: StreamThrough | None) -> "Outcome":
         async with open_runner(spawner) as runner:
             return await runner.run(plan, through.write if through else None)
 
-    outcome = run_interruptible(conduct)
-    if through is not None and plan.profile is None:
-        through.write("stdout", outcome.stdout.kept)
-        through.write("stderr", outcome.stderr.kept)
-    return outcome
+    return run_interruptible(conduct)
 
 
 def _explain(plan: Plan, *, as_json: bool) -> int:

@@ -9,7 +9,8 @@ next, so that a flood delays another run's output by one frame.
 A run that ends is forgotten at once if no stream is open, or if nothing was said of it: its result is on the way. Else
 what is left of its output goes out, and it is forgotten then, or after LINGER_S.
 
-Bounds: runs by the slots; ended ones by ENDED_MOST, of which the oldest goes; bytes of a run by the limits of its
+Bounds: chunks by FRAMES_PER_S, as a script that changes from one stream to the other with every byte makes a frame of
+each; runs by the slots; ended ones by ENDED_MOST, of which the oldest goes; bytes of a run by the limits of its
 streams, since the callback gets only what the run keeps (``tasks.live_output`` has the factor).
 
 Everything here is for the event loop's thread; nothing but ``next_frame`` waits.
@@ -23,6 +24,7 @@ import trio
 
 from lattice_agent.exec.output_stream import OnOutput
 from lattice_agent.link.features import Features
+from lattice_agent.link.pacing import TokenBucket
 from lattice_agent.tasks.live_output import Chunk, LiveOutput
 from lattice_agent.wire.base import encode
 from lattice_agent.wire.control import MAX_CHUNK, MAX_HEADER, ChunkHeader, Running, encode_chunk
@@ -35,6 +37,9 @@ PERIOD_S: Final = 0.2
 LINGER_S: Final = 2.0
 """What is left of an ended run waits so long for the server to say where to go on, and for its turns."""
 ENDED_MOST: Final = 16
+FRAMES_PER_S: Final = 150.0
+"""Chunks of all runs, over any ten seconds; what is more waits. A server may take fewer frames than one can send (ours
+closes a stream on which 512 wait), and full ones are still 1.8 MB/s."""
 _MOST: Final = 2**64 - 1
 
 
@@ -85,6 +90,8 @@ class LiveSender:
         # In the order of their turns: who has sent goes to the end.
         self._runs: dict[str, _Live] = {}
         self._open = False
+        self._pace: TokenBucket | None = None  # of the stream that is open
+        self._paced_until = 0.0
         self._news = trio.Event()
 
     def begin(self, task_id: str, lease_id: str) -> OnOutput:
@@ -126,6 +133,7 @@ class LiveSender:
     def opened(self) -> None:
         """A stream is open; all runs that go on are announced on it."""
         self._open = True
+        self._pace, self._paced_until = TokenBucket(limit_per_s=FRAMES_PER_S, now_s=trio.current_time()), 0.0
         self._tell()
 
     def closed(self) -> None:
@@ -154,9 +162,13 @@ class LiveSender:
             self._forget_over(now)
             if self._open and (frame := self._announcement() or self._chunk(now)) is not None:
                 return frame
-            moments = (min(due_at(live), over_at(live)) for live in self._runs.values())
-            with trio.move_on_at(min(moments, default=float("inf"))):
+            with trio.move_on_at(self._next_at()):
                 await news.wait()
+
+    def _next_at(self) -> float:
+        due = min((due_at(live) for live in self._runs.values()), default=float("inf"))
+        over = min((over_at(live) for live in self._runs.values()), default=float("inf"))
+        return min(max(due, self._paced_until), over)
 
     def _announcement(self) -> str | None:
         for task_id, live in self._runs.items():
@@ -169,8 +181,14 @@ class LiveSender:
     def _chunk(self, now: float) -> bytes | None:
         for task_id, live in self._runs.items():
             if due_at(live) <= now:
-                return self._next_of(task_id, live, now)
+                return self._next_of(task_id, live, now) if self._may_send(now) else None
         return None
+
+    def _may_send(self, now: float) -> bool:
+        assert self._pace is not None
+        wait_s = self._pace.take(now)
+        self._paced_until = now + wait_s
+        return wait_s == 0.0
 
     def _next_of(self, task_id: str, live: _Live, now: float) -> bytes:
         assert live.next is not None

@@ -30,7 +30,6 @@ from lattice_agent.link.verdict import Kind, Verdict
 from lattice_agent.state.clock import BootTime
 from lattice_agent.state.journal import TaskRow
 from lattice_agent.tasks.decide import Answer
-from lattice_agent.tasks.outcomes import detail_without_run
 from lattice_agent.tasks.shape import LOST, RESULT_BOUND, shrink, without_output
 from lattice_agent.tasks.spool import TEXT_DROPPED, Settlement, Spool
 from lattice_agent.wire.base import WireError, decode, encode
@@ -43,7 +42,7 @@ from lattice_agent.wire.ext import (
     ResultBatchAnswer,
     ResultVerdict,
 )
-from lattice_agent.wire.results import ResultReport, RunOutcome, TaskResult
+from lattice_agent.wire.results import ResultReport, TaskResult
 
 log = logging.getLogger(__name__)
 
@@ -263,7 +262,6 @@ class Sender:
                 log.error("task %s: its stored result cannot be read: %s", row.task_id, error)
         if result is None:
             result = without_output(row.task_id, self._node_id, LOST, row.output_limit, datetime.now(UTC))
-            result = result.model_copy(update={"detail": detail_without_run(RunOutcome.INTERRUPTED, LOST)})
         detail = result.detail if self._features.has(RESULT_DETAIL) else None
         return result.model_copy(update={"lease_id": row.lease_id, "detail": detail})
 

@@ -10,6 +10,7 @@ from lattice_agent.wire.hello import Addresses as SentAddresses
 from lattice_agent.wire.hello import Hello
 from lattice_agent.wire.host_inventory import TEXT_BYTES, HostInventory
 from lattice_agent.wire.metrics import Heartbeat
+from server_stub.actions.metrics import take_metrics
 from server_stub.rules.addresses import Addresses, merge
 from server_stub.rules.facts import clean_document, clean_facts, clean_metrics, clean_policy, clean_runtime, clean_text
 from server_stub.store.base import Tables
@@ -53,6 +54,7 @@ def take_heartbeat(tables: Tables, node_id: str, beat: Heartbeat, observed: str,
         None if beat.policy is None else _document(clean_policy(beat.policy)),
     )
     tables.nodes.set_presence(node_id, presence)
+    take_metrics(tables, node_id, beat.metrics, now)
 
 
 def take_inventory(tables: Tables, node_id: str, inventory: HostInventory, now: datetime) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from server_stub.actions.sessions import end_sessions
 from server_stub.errors import Refused
 from server_stub.ids import new_identity, token_digest
 from server_stub.rules.usage_report import is_id
@@ -91,12 +92,15 @@ def short_digest(script: str) -> str:
     return hashlib.sha256(script.encode()).hexdigest()[:16]
 
 
-def add_operator(tables: Tables, actor: str, name: str, token: str, now: datetime) -> Operator:
-    """A name is used once, so that the audit stays unambiguous after a revocation."""
+def add_operator(tables: Tables, actor: str, name: str, token: str, now: datetime, max_operators: int) -> Operator:
+    """A name is used once, so that the audit stays unambiguous after a revocation; revoked ones count as well."""
     if not is_id(name):
         raise Refused(400, f"name {_ID_RULE}")
-    if any(operator.name == name for operator in tables.operators.all()):
+    known = tables.operators.all()
+    if any(operator.name == name for operator in known):
         raise Refused(409, f"operator {name} exists")
+    if len(known) >= max_operators:
+        raise Refused(409, f"there are {max_operators} operators already")
     tables.operators.add(name, token_digest(token), now)
     tables.audit.append(AuditEvent(now, actor, "operator.add", name))
     return Operator(name, now)
@@ -111,6 +115,7 @@ def revoke_operator(tables: Tables, actor: str, name: str, now: datetime) -> Ope
     if len(valid) == 1:
         raise Refused(409, f"operator {name} is the last one; add another first")
     tables.operators.revoke(name, now)
+    end_sessions(tables, name)
     tables.audit.append(AuditEvent(now, actor, "operator.revoke", name))
     return replace(operator, revoked_at=now)
 

@@ -31,7 +31,7 @@ def set_profile(tables: Tables, actor: str, node_id: str, now: datetime) -> Prof
 
 def get_user(tables: Tables, user_id: str) -> User:
     """``Refused`` 404 for one that does not exist."""
-    user = tables.usage.user(user_id)
+    user = tables.usage.user(user_id) if is_id(user_id) else None  # SQLite reads a text up to its first NUL
     if user is None:
         raise Refused(404, f"user {user_id} not found")
     return user

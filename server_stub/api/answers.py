@@ -1,6 +1,7 @@
 """Bodies that go out."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -25,6 +26,6 @@ def ok() -> Response:
     return json_bytes(OK)
 
 
-def document(value: dict[str, Any]) -> Response:
+def document(value: Mapping[str, Any]) -> Response:
     """A JSON object of the operators' API."""
     return json_bytes(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())

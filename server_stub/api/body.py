@@ -1,5 +1,6 @@
 """Request bodies: bounded in size and time while they arrive, then parsed."""
 
+from collections import Counter
 from contextlib import aclosing
 from typing import Final, TypeVar
 
@@ -23,7 +24,7 @@ def _invalid() -> Refused:
 async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:
     """The body, never more than ``limit`` bytes of it in memory; one more is 400 as in the reference (no 413)."""
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
+    if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
         raise _invalid()
     pieces: list[bytes] = []
     size = 0
@@ -60,8 +61,12 @@ async def read_order(request: Request, model: type[R]) -> R:
 
 def read_query(request: Request, model: type[R]) -> R:
     """The query of a request of the operators' API; the answer names the parameter that is wrong or unknown."""
+    given = request.query_params.multi_items()
+    repeated = [name for name, count in Counter(name for name, _ in given).items() if count > 1]
+    if repeated:
+        raise Refused(400, f"{repeated[0]}: given more than once")
     try:
-        return model.model_validate(dict(request.query_params))
+        return model.model_validate(dict(given))
     except ValidationError as error:
         raise _wrong_field(error) from None
 

@@ -2,12 +2,14 @@
 (protocol reference 1.0)."""
 
 import logging
+from itertools import chain
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lattice_agent.wire.envelope import ErrorDetail, ErrorEnvelope
@@ -36,7 +38,17 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return PlainTextResponse(_NOT_FOUND, 404)
     text = "method not allowed" if error.status_code == 405 else error.detail
-    return error_answer(request.scope, error.status_code, default_code(error.status_code), text)
+    answer = error_answer(request.scope, error.status_code, default_code(error.status_code), text)
+    if error.status_code == 405:
+        answer.headers["allow"] = ", ".join(sorted(_methods(request)))
+    return answer
+
+
+def _methods(request: Request) -> set[str]:
+    """Those of the path, of all its routes: the framework names only those of the first."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    found = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return set(chain.from_iterable(found))
 
 
 class Envelope:
@@ -56,9 +68,9 @@ class Envelope:
             answer = error_answer(scope, refusal.status, refusal.code, refusal.message)
             await exchange.refuse(answer, receive)
         except ClientDisconnect:
-            _LOG.debug("client went away: %s", scope["path"])
+            _LOG.debug("client went away: %r", scope["path"])
         except Exception:  # noqa: BLE001  # the last resort: logged with its traceback, answered 500
-            _LOG.exception("request %s failed: %s", exchange.request_id, scope["path"])
+            _LOG.exception("request %s failed: %r", exchange.request_id, scope["path"])
             await exchange.refuse(error_answer(scope, 500, "internal_error", ""), receive)
 
 

@@ -6,7 +6,7 @@ server stops; it is then cut wherever it waits.
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ ALIVE_S: Final = 15.0
 is noticed."""
 
 
-def event(name: str, data: dict[str, Any], event_id: int | None = None) -> bytes:
+def event(name: str, data: Mapping[str, Any], event_id: int | None = None) -> bytes:
     """One event. JSON has no line ends in it, so the data is one line."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     last = "" if event_id is None else f"id: {event_id}\n"

@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection
 
 from server_stub.actions.registry import note_denial
 from server_stub.api.plane import Plane, plane_of
+from server_stub.api.sessions import session_of
 from server_stub.errors import Refused
 from server_stub.ids import token_digest
 from server_stub.rules.addresses import rate_key
@@ -63,13 +64,27 @@ async def admit_node_by_query(connection: HTTPConnection) -> str:
 
 
 async def admit_operator(connection: HTTPConnection) -> str:
-    """The operator's name. Operators have no budget of their own: each was given the token by hand."""
+    """The operator's name. Operators have no budget of their own: each was given the token by hand.
+
+    A GET may come with the cookie of the web page instead, whose scripts follow streams; nothing that changes
+    anything does, so that no other site can make a browser do it.
+    """
     plane = plane_of(connection)
     digest = _presented(connection)
     name = plane.store.operator_of(digest) if digest else None
+    if "authorization" not in connection.headers and connection.scope.get("method") == "GET":
+        session = await session_of(connection)
+        name = session.operator if session else None
     if name is None:
         raise await _denied(plane, connection, "operator.auth", "no valid token")
     return name
+
+
+def admit_anyone(connection: HTTPConnection) -> None:
+    """For what needs no token: one token of the address's bucket."""
+    plane = plane_of(connection)
+    if not plane.rates.addresses.take(rate_key(source_address(connection)), plane.clock.monotonic()):
+        raise _too_fast()
 
 
 def _presented(connection: HTTPConnection) -> bytes | None:

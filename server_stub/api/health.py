@@ -24,7 +24,7 @@ def _own_version() -> str:
         return "dev"
 
 
-_VERSION: Final = _own_version()
+SERVER_VERSION: Final = _own_version()
 
 
 async def health(_request: Request) -> Response:
@@ -45,7 +45,7 @@ async def show_version(request: Request) -> Response:
     disabled = await plane_of(request).read(_switch)
     return message(
         Version(
-            server_version=_VERSION,
+            server_version=SERVER_VERSION,
             server_commit=_UNKNOWN,
             server_date=_UNKNOWN,
             dashboard_ref=_UNKNOWN,

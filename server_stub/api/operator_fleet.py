@@ -1,41 +1,34 @@
 """The operators' API: what concerns the whole fleet, the audit and the kill switch."""
 
-from typing import Final
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from server_stub.actions import tasks
 from server_stub.api.answers import document
-from server_stub.api.body import read_number, read_order
+from server_stub.api.body import read_order, read_query
 from server_stub.api.gate import admit_operator
 from server_stub.api.orders import SetKillSwitch
 from server_stub.api.plane import plane_of
+from server_stub.api.queries import FindEvents
 from server_stub.api.views import audit_view
-from server_stub.errors import Refused
 from server_stub.store.base import Tables
 from server_stub.store.records import AuditEvent
-
-_DEFAULT_LIMIT: Final = 100
-_MAX_LIMIT: Final = 1_000
-_MAX_WORDS: Final = 256
-_MAX_ID: Final = 10**15
 
 
 async def list_audit(request: Request) -> Response:
     plane = plane_of(request)
     await admit_operator(request)
-    query = request.query_params
-    words = query.get("q", "")
-    if len(words) > _MAX_WORDS:
-        raise Refused(400, f"q must be at most {_MAX_WORDS} characters")
-    limit = read_number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
-    before = read_number(request, "before", 0, _MAX_ID) or None
+    wanted = read_query(request, FindEvents)
 
     def work(tables: Tables) -> list[AuditEvent]:
-        action, node_id = query.get("action"), query.get("node")
-        return tables.audit.newest(action=action, node_id=node_id, limit=limit, words=words, before=before)
+        return tables.audit.newest(
+            action=wanted.action,
+            node_id=wanted.node,
+            limit=wanted.limit,
+            words=wanted.q,
+            before=wanted.before or None,
+        )
 
     events = await plane.read(work)
     return document({"events": [audit_view(event) for event in events]})
@@ -54,7 +47,13 @@ async def set_kill_switch(request: Request) -> Response:
     actor = await admit_operator(request)
     order = await read_order(request, SetKillSwitch)
     now = plane.now()
-    disabled = await plane.write(lambda tables: tasks.set_kill_switch(tables, actor, order.enabled, now))
+
+    def work(tables: Tables) -> tuple[bool, list[str]]:
+        disabled = tasks.set_kill_switch(tables, actor, order.enabled, now)
+        return disabled, [] if disabled else tables.tasks.waiting_nodes()
+
+    disabled, waiting = await plane.write(work)
+    plane.streams.wake(waiting)
     return document({"task_execution_disabled": disabled})
 
 

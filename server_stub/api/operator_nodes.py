@@ -12,7 +12,8 @@ from server_stub.api.body import read_order
 from server_stub.api.gate import admit_operator
 from server_stub.api.orders import AddNode, ConfigureNode, DisableNode, DrainNode, Nothing, SetIpConfig, TagNode
 from server_stub.api.plane import Plane, plane_of
-from server_stub.api.views import View, inventory_view, node_view
+from server_stub.api.shapes import NodeShape
+from server_stub.api.views import inventory_view, node_view
 from server_stub.errors import Refused
 from server_stub.ids import new_node_token
 from server_stub.rules.tags import check_tags
@@ -123,7 +124,7 @@ async def drain_node(request: Request) -> Response:
     return document({"node": _view(plane, node)})
 
 
-def _view(plane: Plane, node: Node) -> View:
+def _view(plane: Plane, node: Node) -> NodeShape:
     return node_view(node, plane.now(), control_stream=plane.streams.connected(node.id))
 
 

@@ -19,7 +19,7 @@ from server_stub.actions.tasks import show_task
 from server_stub.api.event_stream import EventStream, Write, event, news
 from server_stub.api.gate import admit_operator
 from server_stub.api.plane import Plane, plane_of
-from server_stub.api.task_views import result_view, shown_task_view
+from server_stub.api.task_views import result_view, told_task_view
 from server_stub.api.watch import Watcher
 from server_stub.errors import Refused
 from server_stub.rules.live_output import OutputLog
@@ -45,7 +45,7 @@ async def _tell_task(plane: Plane, task_id: str, watcher: Watcher, write: Write)
     while True:
         found = await plane.read(partial(show_task, task_id=task_id, streams=False))
         ended = found.task.status not in OPEN_STATUSES
-        await write(event("end" if ended else "task", shown_task_view(found, streams=False)))
+        await write(event("end" if ended else "task", told_task_view(found)))
         if ended:
             return
         may_tell = anyio.current_time() + _PAUSE_S

@@ -1,7 +1,6 @@
 """The operators' API: tasks."""
 
 from functools import partial
-from typing import Final
 
 import anyio
 from starlette.requests import Request
@@ -13,22 +12,19 @@ from server_stub.actions.outcomes import Settled
 from server_stub.actions.tasks import ShownTask, show_task
 from server_stub.api.announce import announce
 from server_stub.api.answers import document
-from server_stub.api.body import read_number, read_order
+from server_stub.api.body import read_order, read_query
 from server_stub.api.gate import admit_operator
 from server_stub.api.orders import CancelTask, CreateTask, RerunTask
 from server_stub.api.plane import Plane, plane_of
+from server_stub.api.queries import FindTasks, ShowTask
+from server_stub.api.shapes import TaskShape
 from server_stub.api.task_views import preview_view, shown_task_view, task_view, whole_task_view
-from server_stub.api.views import View
 from server_stub.errors import Refused
 from server_stub.rules.fan_out import FanOut
-from server_stub.rules.states import OPEN_STATUSES, TaskStatus
+from server_stub.rules.states import OPEN_STATUSES
 from server_stub.rules.tags import check_tags
 from server_stub.rules.task_limits import TaskOrder, check_order
 from server_stub.store.base import Tables
-
-_DEFAULT_LIMIT: Final = 100
-_MAX_LIMIT: Final = 1_000
-_MAX_WAIT_S: Final = 60
 
 
 async def create_task(request: Request) -> Response:
@@ -99,14 +95,10 @@ async def preview_task(request: Request) -> Response:
 async def list_tasks(request: Request) -> Response:
     plane = plane_of(request)
     await admit_operator(request)
-    query = request.query_params
-    status = query.get("status")
-    if status is not None and status not in set(TaskStatus):
-        raise Refused(400, f"status must be one of {', '.join(TaskStatus)}")
-    node_id, limit = query.get("node"), read_number(request, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
+    wanted = read_query(request, FindTasks)
 
-    def work(tables: Tables) -> list[View]:
-        found = tables.tasks.newest(node_id=node_id, status=status, limit=limit)
+    def work(tables: Tables) -> list[TaskShape]:
+        found = tables.tasks.newest(node_id=wanted.node, status=wanted.status, limit=wanted.limit)
         outcomes = tables.tasks.outcomes([task.id for task in found])
         return [task_view(task, outcomes[task.id]) for task in found]
 
@@ -117,11 +109,12 @@ async def show(request: Request) -> Response:
     """With ``wait_s`` the answer comes when the task has ended, or after so many seconds as it then is."""
     plane = plane_of(request)
     await admit_operator(request)
-    wait_s = read_number(request, "wait_s", 0, _MAX_WAIT_S)
-    with_script = bool(read_number(request, "script", 0, 1))
-    found = await _ended(plane, request.path_params["task_id"], wait_s)
-    script = {"script": found.task.script} if with_script else {}
-    return document({"task": shown_task_view(found) | script})
+    wanted = read_query(request, ShowTask)
+    found = await _ended(plane, request.path_params["task_id"], wanted.wait_s)
+    view = shown_task_view(found)
+    if wanted.script:
+        view["script"] = found.task.script
+    return document({"task": view})
 
 
 async def _ended(plane: Plane, task_id: str, wait_s: int) -> ShownTask:

@@ -14,8 +14,9 @@ from server_stub.actions.registry import get_node
 from server_stub.api.answers import document
 from server_stub.api.body import read_order, read_query
 from server_stub.api.gate import admit_operator
-from server_stub.api.orders import AddUser, ChangeUser, FindBookings, FindUsage, Nothing
+from server_stub.api.orders import AddUser, ChangeUser, Nothing
 from server_stub.api.plane import plane_of
+from server_stub.api.queries import FindBookings, FindUsage
 from server_stub.api.views import booking_view, profile_view, user_view
 from server_stub.errors import Refused
 from server_stub.rules.accounts import Account

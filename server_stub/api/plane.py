@@ -12,6 +12,7 @@ from server_stub.api.live_output import LiveOutputs
 from server_stub.api.watch import TaskWatch
 from server_stub.clock import Clock
 from server_stub.config import Settings
+from server_stub.passwords import Passwords
 from server_stub.rules.rates import TokenBuckets
 from server_stub.store.base import Store, Tables
 
@@ -31,6 +32,8 @@ class Rates:
     nodes: TokenBuckets
     addresses: TokenBuckets
     denials: TokenBuckets
+    login_addresses: TokenBuckets
+    login_names: TokenBuckets
     frames: TokenBuckets
 
     @classmethod
@@ -41,6 +44,8 @@ class Rates:
             TokenBuckets(limits.node_rate, limits.node_burst, limits.rate_keys),
             TokenBuckets(limits.address_rate, limits.address_burst, limits.rate_keys),
             TokenBuckets(1 / 60, 1, limits.rate_keys),
+            TokenBuckets(limits.login_address_rate, limits.login_address_burst, limits.rate_keys),
+            TokenBuckets(limits.login_name_rate, limits.login_name_burst, limits.rate_keys),
             TokenBuckets(limits.frame_rate, limits.frame_burst, limits.rate_keys),
         )
 
@@ -56,6 +61,7 @@ class Plane:
     rates: Rates
     watch: TaskWatch
     streams: AgentStreams
+    passwords: Passwords
     live: LiveOutputs
 
     def now(self) -> datetime:

@@ -2,21 +2,27 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
 
 from server_stub.actions.previewing import NodePreview
 from server_stub.actions.tasks import ShownTask
-from server_stub.api.views import View
+from server_stub.api.shapes import (
+    EndingShape,
+    PreviewShape,
+    ResultShape,
+    TargetShape,
+    TaskShape,
+    TaskWithResultsShape,
+    ToldTaskShape,
+    WholeTaskShape,
+)
 from server_stub.rules.facts import is_online
 from server_stub.rules.outcomes import describe
 from server_stub.rules.states import Target
 from server_stub.store.records import StoredResult, Task
 from server_stub.times import text
 
-_STREAMS: Final = ("stdout", "stderr")
 
-
-def task_view(task: Task, outcomes: Mapping[str, int]) -> View:
+def task_view(task: Task, outcomes: Mapping[str, int]) -> TaskShape:
     """Without the script: whoever may list tasks need not see what they do. ``outcomes`` counts targets."""
     return {
         "id": task.id,
@@ -41,25 +47,30 @@ def task_view(task: Task, outcomes: Mapping[str, int]) -> View:
     }
 
 
-def whole_task_view(shown: ShownTask) -> View:
+def whole_task_view(shown: ShownTask) -> WholeTaskShape:
     """One task with its targets, without results."""
     targets = [target_view(target) for target in shown.targets]
     counts: dict[str, int] = {}
     for target in targets:
         counts[target["outcome"]] = counts.get(target["outcome"], 0) + 1
-    return task_view(shown.task, counts) | {"targets": targets}
+    return {**task_view(shown.task, counts), "targets": targets}
 
 
-def shown_task_view(shown: ShownTask, *, streams: bool = True) -> View:
-    """One task with its targets and results; without ``streams`` results have neither ``stdout`` nor ``stderr``."""
+def shown_task_view(shown: ShownTask) -> TaskWithResultsShape:
+    """One task with its targets and results."""
     targets = {target.node_id: target for target in shown.targets}
     results = [result_view(result, targets[result.node_id]) for result in shown.results]
-    if not streams:
-        results = [{name: value for name, value in view.items() if name not in _STREAMS} for view in results]
-    return whole_task_view(shown) | {"results": results}
+    return {**whole_task_view(shown), "results": results}
 
 
-def target_view(target: Target) -> View:
+def told_task_view(shown: ShownTask) -> ToldTaskShape:
+    """The same, but for what the scripts have printed."""
+    targets = {target.node_id: target for target in shown.targets}
+    results = [ending_view(result, targets[result.node_id]) for result in shown.results]
+    return {**whole_task_view(shown), "results": results}
+
+
+def target_view(target: Target) -> TargetShape:
     """``outcome`` and ``text``: what has become of it so far."""
     ending = describe(target)
     return {
@@ -76,16 +87,19 @@ def target_view(target: Target) -> View:
     }
 
 
-def result_view(result: StoredResult, target: Target) -> View:
+def result_view(result: StoredResult, target: Target) -> ResultShape:
     """``target`` is the one whose result it is."""
+    return {**ending_view(result, target), "stdout": result.stdout, "stderr": result.stderr}
+
+
+def ending_view(result: StoredResult, target: Target) -> EndingShape:
+    """The same without what the script has printed."""
     ending = describe(target)
     return {
         "node_id": result.node_id,
         "outcome": ending.outcome,
         "text": ending.text,
         "exit_code": result.exit_code,
-        "stdout": result.stdout,
-        "stderr": result.stderr,
         "error": result.error,
         "detail": result.detail,
         "started_at": text(result.started_at),
@@ -94,7 +108,7 @@ def result_view(result: StoredResult, target: Target) -> View:
     }
 
 
-def preview_view(preview: NodePreview, now: datetime) -> View:
+def preview_view(preview: NodePreview, now: datetime) -> PreviewShape:
     """What a node would say, and what else keeps the task from it."""
     node, said = preview.node, preview.said
     kept = "; the node is disabled" if node.disabled else "; the node is draining" if node.draining else ""

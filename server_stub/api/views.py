@@ -1,9 +1,18 @@
 """Records as operators see them: JSON objects, times in RFC 3339, ``null`` for what is not known."""
 
-from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
+from server_stub.api.shapes import (
+    AddressesShape,
+    BookingShape,
+    EventShape,
+    InventoryShape,
+    NodeShape,
+    OperatorShape,
+    ProfileShape,
+    UserShape,
+)
+from server_stub.rules.addresses import Addresses
 from server_stub.rules.facts import is_online
 from server_stub.store.records import (
     AuditEvent,
@@ -16,10 +25,8 @@ from server_stub.store.records import (
 )
 from server_stub.times import text
 
-View = dict[str, Any]
 
-
-def node_view(node: Node, now: datetime, *, control_stream: bool) -> View:
+def node_view(node: Node, now: datetime, *, control_stream: bool) -> NodeShape:
     """``control_stream``: whether the node has one open."""
     presence = node.presence
     return {
@@ -32,7 +39,7 @@ def node_view(node: Node, now: datetime, *, control_stream: bool) -> View:
         "online": is_online(presence.last_seen, now),
         "last_seen": text(presence.last_seen),
         "agent_version": presence.agent_version,
-        "addresses": asdict(presence.addresses),
+        "addresses": _addresses(presence.addresses),
         "host_facts": presence.host_facts,
         "metrics": presence.metrics,
         "agent_runtime": presence.agent_runtime,
@@ -43,14 +50,27 @@ def node_view(node: Node, now: datetime, *, control_stream: bool) -> View:
     }
 
 
-def inventory_view(inventory: StoredInventory | None) -> View:
+def _addresses(addresses: Addresses) -> AddressesShape:
+    return {
+        "public_ip": addresses.public_ip,
+        "public_ipv6": addresses.public_ipv6,
+        "internal_ip": addresses.internal_ip,
+        "internal_ipv6": addresses.internal_ipv6,
+        "wireguard_ip": addresses.wireguard_ip,
+        "wireguard_public_key": addresses.wireguard_public_key,
+        "wireguard_endpoint": addresses.wireguard_endpoint,
+        "wireguard_port": addresses.wireguard_port,
+    }
+
+
+def inventory_view(inventory: StoredInventory | None) -> InventoryShape:
     """``inventory`` is null while the node has reported none."""
     if inventory is None:
         return {"inventory": None, "received_at": None}
     return {"inventory": inventory.document, "received_at": text(inventory.received_at)}
 
 
-def operator_view(operator: Operator) -> View:
+def operator_view(operator: Operator) -> OperatorShape:
     return {
         "name": operator.name,
         "created_at": text(operator.created_at),
@@ -58,7 +78,7 @@ def operator_view(operator: Operator) -> View:
     }
 
 
-def profile_view(profile: Profile) -> View:
+def profile_view(profile: Profile) -> ProfileShape:
     health = profile.health
     return {
         "node_id": profile.node_id,
@@ -70,7 +90,7 @@ def profile_view(profile: Profile) -> View:
     }
 
 
-def user_view(user: User, now: datetime) -> View:
+def user_view(user: User, now: datetime) -> UserShape:
     """``per_node`` counts for ever; ``used_bytes`` since ``period_start``, if there is one."""
     account = user.account.at(now)
     return {
@@ -89,7 +109,7 @@ def user_view(user: User, now: datetime) -> View:
     }
 
 
-def booking_view(booking: Booking) -> View:
+def booking_view(booking: Booking) -> BookingShape:
     return {
         "start": text(booking.start),
         "user_id": booking.user_id,
@@ -98,7 +118,7 @@ def booking_view(booking: Booking) -> View:
     }
 
 
-def audit_view(event: AuditEvent) -> View:
+def audit_view(event: AuditEvent) -> EventShape:
     return {
         "id": event.id,
         "time": text(event.time),

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from server_stub.cli.errors import InputError, NotAllowedError
 from server_stub.errors import SettingsError
+from server_stub.loopback import is_loopback
 
 SERVER_VARIABLE: Final = "LATTICE_CONTROL_SERVER"
 TOKEN_VARIABLE: Final = "LATTICE_CONTROL_TOKEN"  # noqa: S105 - the name of a variable
@@ -85,14 +86,6 @@ def server_url(text: str, *, insecure: bool) -> str:
             hint="use https://, or --allow-insecure-http if the network in between is trusted",
         )
     return f"{url.scheme}://{host}{'' if port is None else f':{port}'}{url.path.rstrip('/')}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine for certain: ``localhost``, 127.0.0.0/8 or ::1."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _check_shape(url: SplitResult) -> None:

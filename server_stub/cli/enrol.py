@@ -1,52 +1,17 @@
-"""The lines that put a node's token on the node and start its agent."""
+"""The lines of ``node add`` and ``node rotate`` that put a node's token on the node and start its agent."""
 
-import re
-import shlex
-from typing import Final
-from urllib.parse import urlsplit
-
-from server_stub.cli.connection import is_loopback
 from server_stub.cli.errors import AnswerError
-from server_stub.cli.text import visible
-
-_NODE_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{16,256}")
+from server_stub.enrolment import commands, notes
 
 
 def enrolment(server: str, node: str, token: str) -> list[str]:
-    """What to type on the node. The token goes through a here-document: a shell keeps that out of every process's argv.
-
-    Raises ``AnswerError`` for a token that is not one, because this text is pasted into a shell.
-    """
-    if not _NODE_TOKEN.fullmatch(token):
-        raise AnswerError("the answer holds no usable token", hint="look at the server's log and use node rotate")
-    file = shlex.quote(f"{_file_name(node)}.token")
-    return [
-        f"token  {token}",
-        "",
-        "On the node:",
-        "",
-        f"  (umask 077 && cat > {file}) <<'END'",
-        token,
-        "END",
-        f"  lattice-agent -server {shlex.quote(server)} -node-id {shlex.quote(visible(node))} --token-file {file}"
-        + _insecure_option(server),
-        "",
-        "Add -allow-exec to let it run scripts.",
-        *_note_on_loopback(server),
-    ]
-
-
-def _file_name(node: str) -> str:
-    """A file name without the characters that mean something in a path or to a program's option parser."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", node).lstrip(".-") or "node"
-
-
-def _insecure_option(server: str) -> str:
-    url = urlsplit(server)
-    return " -allow-insecure-http" if url.scheme == "http" and not is_loopback(url.hostname or "") else ""
-
-
-def _note_on_loopback(server: str) -> list[str]:
-    if not is_loopback(urlsplit(server).hostname or ""):
-        return []
-    return ["On another machine, put the address by which it reaches this server in place of " + server + "."]
+    """What to type on the node. Raises ``AnswerError`` for a token that is not one."""
+    try:
+        typed = commands(server, node, token)
+    except ValueError:
+        raise AnswerError(
+            "the answer holds no usable token", hint="look at the server's log and use node rotate"
+        ) from None
+    first, *document, last = typed
+    shown = [f"  {first}", *document, f"  {last}"]  # the end of a here-document may not be indented
+    return [f"token  {token}", "", "On the node:", "", *shown, "", *notes(server)]

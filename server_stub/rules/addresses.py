@@ -25,7 +25,7 @@ _SPECIAL_USE: Final = _networks(
     *("100.64.0.0/10", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
 )
 _WIREGUARD_KEY: Final = re.compile(r"[A-Za-z0-9+/]{42,43}=")
-_ENDPOINT: Final = re.compile(r"(?:[^\s:\[\]]+|\[[^\s\[\]]+\]):([0-9]{1,5})")
+_ENDPOINT: Final = re.compile(r"(?:[^\s:\[\]]{1,255}|\[[^\s\[\]]{1,255}\]):([0-9]{1,5})")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Final
 from server_stub.errors import Refused
 
 MAX_WITHOUT_EXTENSION: Final = 3
+_MAX_DIGITS: Final = 4
 _GRACE: Final = timedelta(seconds=300)
 _UNLIMITED_TIMEOUT: Final = timedelta(seconds=900)
 
@@ -98,6 +99,7 @@ def room_of(max_parameter: str | None, ceiling: int) -> int:
     """Tasks a poll may be handed: 3, or what ``max`` asks for (extension ``tasks.batch``); ``Refused`` 400."""
     if max_parameter is None:
         return MAX_WITHOUT_EXTENSION
-    if not (max_parameter.isascii() and max_parameter.isdigit() and 1 <= int(max_parameter[:4]) <= ceiling):
+    digits = max_parameter.isascii() and max_parameter.isdigit() and len(max_parameter) <= _MAX_DIGITS
+    if not digits or not 1 <= int(max_parameter) <= ceiling:
         raise Refused(400, f"max must be between 1 and {ceiling}")
     return int(max_parameter)

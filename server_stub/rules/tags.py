@@ -7,7 +7,8 @@ from typing import Final
 from server_stub.errors import Refused
 
 MAX_TAGS: Final = 16
-_TAG: Final = re.compile(r"[a-z0-9_.-]{1,32}")
+TAG_PATTERN: Final = "[a-z0-9_.-]{1,32}"
+_TAG: Final = re.compile(TAG_PATTERN)
 
 
 def check_tags(tags: Sequence[str]) -> tuple[str, ...]:

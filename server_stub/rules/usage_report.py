@@ -18,7 +18,8 @@ from server_stub.times import in_utc
 MAX_ENTRIES: Final = 4_096
 MAX_COUNTER: Final = 2**63 - 1
 MAX_ERROR_CHARACTERS: Final = 512
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
+ID_PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}"
+_ID: Final = re.compile(ID_PATTERN)
 
 
 @dataclass(frozen=True)

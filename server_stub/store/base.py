@@ -24,8 +24,10 @@ from typing import Any, Protocol, TypeVar
 from server_stub.rules.accounts import Account
 from server_stub.rules.fan_out import FanOut
 from server_stub.rules.leases import Grant
+from server_stub.rules.metric_history import MetricPoint, Step
 from server_stub.rules.outcomes import Ending
 from server_stub.rules.results import Result
+from server_stub.rules.sessions import Session
 from server_stub.rules.states import Target, TargetState, TaskOutcome
 from server_stub.rules.usage import Baseline
 from server_stub.rules.usage_ledger import KnownLedger
@@ -35,7 +37,9 @@ from server_stub.store.records import (
     Booking,
     BookingQuery,
     Credential,
+    FleetSummary,
     Node,
+    NodeQuery,
     Operator,
     Presence,
     Profile,
@@ -43,6 +47,7 @@ from server_stub.store.records import (
     StoredResult,
     Task,
     User,
+    UserQuery,
 )
 
 T = TypeVar("T")
@@ -54,7 +59,12 @@ class NodeTable(Protocol):
     def add(self, node: Node, token_sha256: bytes) -> None: ...
     def get(self, node_id: str) -> Node | None: ...
     def all(self) -> list[Node]: ...
+    def find(self, query: NodeQuery, limit: int) -> list[Node]:
+        """By id."""
+        ...
+
     def count(self) -> int: ...
+    def summary(self, online_since: datetime) -> FleetSummary: ...
     def unknown(self, node_ids: Iterable[str]) -> list[str]:
         """Those of the ids that are not registered, in the order given."""
         ...
@@ -80,6 +90,24 @@ class OperatorTable(Protocol):
     def add(self, name: str, token_sha256: bytes, at: datetime) -> None: ...
     def all(self) -> list[Operator]: ...
     def revoke(self, name: str, at: datetime) -> None: ...
+    def password_hash(self, name: str) -> str | None:
+        """``None`` for an operator without a password, a revoked one and one that does not exist."""
+        ...
+
+    def set_password(self, name: str, encoded: str | None) -> None: ...
+
+
+class SessionTable(Protocol):
+    """Operators' sessions on the web page, by the digest of their cookie."""
+
+    def add(self, session: Session) -> None: ...
+    def get(self, digest: bytes) -> Session | None:
+        """Also one that has run out, but none of a revoked operator."""
+        ...
+
+    def of(self, operator: str) -> list[Session]: ...
+    def note_use(self, digest: bytes, at: datetime) -> None: ...
+    def remove(self, digests: Iterable[bytes]) -> None: ...
 
 
 class TaskTable(Protocol):
@@ -92,6 +120,10 @@ class TaskTable(Protocol):
     def due(self, node_id: str, now: datetime, limit: int) -> list[tuple[Task, Target]]:
         """Targets of the node that are queued, or leased with a dead lease, and for which there is room in their
         task's concurrency; oldest task first."""
+        ...
+
+    def waiting_nodes(self) -> list[str]:
+        """Nodes for which something is queued."""
         ...
 
     def overdue(self, now: datetime, limit: int) -> list[tuple[str, str]]:
@@ -157,6 +189,14 @@ class UsageTable(Protocol):
         """All users, or those of the ids that exist."""
         ...
 
+    def find(self, query: UserQuery, limit: int) -> list[User]:
+        """By id."""
+        ...
+
+    def bytes_by_node(self, user_id: str) -> dict[str, int]:
+        """What was ever transferred on each node, by the user or, with an empty id, by all."""
+        ...
+
     def users_expiring(self, before: datetime) -> list[User]:
         """Enabled ones whose time ends before the moment given, or has ended."""
         ...
@@ -191,6 +231,10 @@ class BookingTable(Protocol):
         """At most ``limit``, by beginning, user and node."""
         ...
 
+    def totals(self, query: BookingQuery) -> list[tuple[datetime, float]]:
+        """Bytes of all that ``find`` would give, by beginning. Floats, because a sum may exceed SQLite's integers."""
+        ...
+
 
 class AuditTable(Protocol):
     """Append-only; only the oldest events beyond the retention leave it."""
@@ -211,6 +255,23 @@ class SwitchTable(Protocol):
     def set_task_execution_disabled(self, disabled: bool) -> None: ...
 
 
+class MetricTable(Protocol):
+    """The history of nodes' metrics by node, step and the step's beginning."""
+
+    def at(self, node_id: str, step: Step, start: datetime) -> MetricPoint | None: ...
+    def put(self, node_id: str, step: Step, point: MetricPoint) -> None:
+        """In place of what is there."""
+        ...
+
+    def keep(self, node_id: str, step: Step, since: datetime, until: datetime) -> None:
+        """Forgets what began before ``since`` or after ``until``."""
+        ...
+
+    def since(self, node_id: str, step: Step, start: datetime) -> list[MetricPoint]:
+        """Oldest first."""
+        ...
+
+
 @dataclass(frozen=True)
 class Tables:
     """Everything a transaction can touch."""
@@ -223,6 +284,8 @@ class Tables:
     bookings: BookingTable
     audit: AuditTable
     switches: SwitchTable
+    sessions: SessionTable
+    metrics: MetricTable
 
 
 class Store(Protocol):

@@ -63,6 +63,28 @@ class Node:
 
 
 @dataclass(frozen=True)
+class NodeQuery:
+    """Nodes with an id after ``after`` that have the tag and contain the text, in either case of its letters, in id,
+    name, hostname or agent version. An empty field asks for nothing."""
+
+    text: str = ""
+    tag: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class FleetSummary:
+    """How many nodes there are. A disabled one is neither online nor offline; a draining one may be either."""
+
+    total: int
+    online: int
+    offline: int
+    disabled: int
+    draining: int
+    tags: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Operator:
     name: str
     created_at: datetime
@@ -131,6 +153,17 @@ class User:
     created_at: datetime
     last_seen_at: datetime | None = None
     per_node: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UserQuery:
+    """Users with an id after ``after`` that contain the text, in either case of its letters, in id or name, and that
+    are counted on the node. An empty field asks for nothing."""
+
+    text: str = ""
+    node_id: str = ""
+    after: str = ""
+    user_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The control stream over real sockets: what a node is told when it connects, and what it may say."""
 
 import signal
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx_ws
 import pytest
@@ -9,7 +11,7 @@ import trio
 
 from lattice_agent.wire.control import MAX_FRAME
 from server_stub.config import Limits
-from tests.rigs.live_plane import SECONDS, Script, Talk, live_plane
+from tests.rigs.live_plane import SECONDS, Event, Script, Talk, live_plane
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +64,63 @@ async def test_a_frame_that_is_too_long_closes_the_stream(tmp_path: Path) -> Non
             assert await closed(talk) == 1009
 
 
+async def test_a_node_that_connects_is_told_what_it_missed(tmp_path: Path) -> None:
+    async with live_plane(tmp_path) as plane:
+        node = await plane.node("n1")
+        doomed = await plane.task("n1")
+        await node.poll()
+        await plane.task("n1")
+        await plane.post(f"tasks/{doomed}/cancel", {})
+        async with node.stream() as talk:
+            assert [await told(talk), await told(talk)] == [("task.cancel", doomed, False), ("task.ready", "", False)]
+        await plane.post("nodes/n1/drain", {"draining": True})
+        async with node.stream() as talk:
+            assert [await told(talk), await told(talk)] == [("task.cancel", doomed, False), ("drain", "", True)]
+            await plane.post("nodes/n1/drain", {"draining": False})
+            assert await told(talk) == ("drain", "", False)
+
+
+async def test_a_node_without_work_is_told_nothing(tmp_path: Path) -> None:
+    async with live_plane(tmp_path) as plane:
+        node, other = await plane.node("n1"), await plane.node("n2")
+        async with node.stream() as talk, other.stream():
+            await plane.task("n2")
+            task = await plane.task("n1")
+            assert await told(talk) == ("task.ready", "", False)
+            await node.poll()
+            await plane.post(f"tasks/{task}/cancel", {})
+            assert await told(talk) == ("task.cancel", task, False)
+
+
+async def told(talk: Talk) -> tuple[str, str, bool]:
+    order = await talk.order()
+    return order.type, order.task_id, order.on
+
+
+async def test_a_flood_of_small_frames_closes_the_stream(tmp_path: Path) -> None:
+    async with live_plane(tmp_path) as plane:
+        node = await plane.node("n1")
+        address = urlsplit(plane.url)
+        async with await trio.open_tcp_stream(str(address.hostname), int(address.port or 0)) as raw:
+            await raw.send_all(
+                b"GET /api/agent/control/stream?node_id=n1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+                b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                + f"Authorization: Bearer {node.token}\r\n\r\n".encode()
+            )
+            with trio.fail_after(SECONDS):
+                assert (await raw.receive_some()).startswith(b"HTTP/1.1 101 ")
+                await raw.send_all(b"\x81\x81\x00\x00\x00\x00x" * 2_000)
+                answer = b""
+                with suppress(trio.BrokenResourceError):  # what had not been read when it was closed
+                    while more := await raw.receive_some():
+                        answer += more
+            assert answer[:1] == b"\x88"
+            assert int.from_bytes(answer[2:4], "big") == 1008
+        async with node.stream() as talk:
+            await plane.task("n1")
+            assert await told(talk) == ("task.ready", "", False)
+
+
 async def test_a_run_is_noted_once_and_operators_are_told(tmp_path: Path) -> None:
     async with live_plane(tmp_path) as plane:
         node = await plane.node("n1")
@@ -71,20 +130,27 @@ async def test_a_run_is_noted_once_and_operators_are_told(tmp_path: Path) -> Non
             assert first is not None
             assert (first.name, first.data["status"]) == ("task", "queued")
             lease = await node.poll()
-            assert (await events.until("task")).data["status"] == "leased"
+            assert target_in(await events.until("task"))["outcome"] == "leased"
             await talk.running(lease)
-            assert (await events.until("task")).data["status"] == "leased"
+            running = target_in(await events.until("task"))
+            assert running["outcome"] == "running"
             await talk.running(lease)
             await node.report(lease, Script([("stdout", b"done")]))
             end = await events.event()  # the second word of the run was no news
             assert end is not None
             assert (end.name, end.data["status"]) == ("end", "finished")
+            assert target_in(end)["running_since"] == running["running_since"]
             assert [("stdout" in result, result["exit_code"]) for result in end.data["results"]] == [(False, 0)]
             assert await events.event() is None
         async with plane.follow(task, "events") as late:
             event = await late.event()
             assert event is not None
             assert event.name == "end"
+
+
+def target_in(event: Event) -> dict[str, object]:
+    [target] = event.data["targets"]
+    return dict(target)
 
 
 @pytest.mark.parametrize(("what", "body"), [("disable", {"disabled": True}), ("rotate", {})])

@@ -224,6 +224,17 @@ async def test_a_draining_node_is_handed_nothing_and_may_end_what_it_has() -> No
         assert [action for action in actions if action.endswith("drain")] == ["node.undrain", "node.drain"]
 
 
+async def test_nodes_that_wait_are_told_when_the_fleet_may_run_again() -> None:
+    async with control_plane() as world:
+        one, two = await fleet(world, 2)
+        await create(world, node="n0")
+        with listening(world, one) as first, listening(world, two) as second:
+            await world.operator.post("/api/v1/kill-switch", {"enabled": True})
+            assert (heard(first), heard(second), await poll(one)) == ([], [], [])
+            await world.operator.post("/api/v1/kill-switch", {"enabled": False})
+            assert (heard(first), heard(second)) == ([("task.ready", "")], [])
+
+
 POLICY = {
     "allow_exec": True,
     "default_level": "strict",
@@ -285,7 +296,7 @@ async def test_a_policy_is_cut_to_size_when_it_comes() -> None:
         policy = (await world.operator.get("/api/v1/nodes/n0")).json()["node"]["policy"]
         assert policy["listed_scripts"] == digests[:256]
         assert policy["lists_cut"] is True
-        assert (policy["refusal"], policy["levels"]) == ("x" * 255, ["strict"] * 16)
+        assert (policy["refusal"], policy["levels"]) == ("x" * 511, ["strict"] * 16)
         assert policy["interpreters"] == ["y" * 96]
 
 

@@ -27,7 +27,7 @@ from lattice_agent.state.journal import Journal
 from lattice_agent.tasks.decide import PollRhythm
 from lattice_agent.tasks.intake import Intake
 from lattice_agent.tasks.record import TaskAudit
-from lattice_agent.tasks.run import Runs
+from lattice_agent.tasks.run import Live, Runs
 from lattice_agent.tasks.sender import Sender
 from lattice_agent.tasks.spool import Spool
 from tests.rigs.reference_server import ReferenceServer
@@ -104,8 +104,10 @@ class LeaseLoop:
         slots: int = 2,
         boot_id: str = "boot-1",
         seed: int = 1,
+        live: Live | None = None,
     ) -> None:
         self.server = server
+        self.live_output = live
         self.executor = executor
         self.slots = slots
         self.boot_id = boot_id
@@ -137,6 +139,7 @@ class LeaseLoop:
             now=self.now,
             audit=record,
             result_stored=sender.result_stored,
+            live=self.live_output,
         )
         intake = Intake(line, self.spool, runs, sender, self.features, rhythm=PollRhythm(), now=self.now, rng=self.rng)
         return sender, runs, intake

@@ -15,7 +15,8 @@ SERVE = (
     "import sys\n"
     "from server_stub.config import Limits, Settings\n"
     "from server_stub.serve import serve\n"
-    "serve(Settings(**eval(sys.argv[1])))\n"
+    "given = eval(sys.argv[1])\n"
+    "serve(Settings(**given | {'limits': Limits(**given.get('limits', {}))}))\n"
 )
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 20.0

@@ -21,7 +21,7 @@ PATH = b"/api/agent/control/stream"
 
 
 class Peer:
-    """One stream. What the agent sends is read all the time, unless ``reads`` is off, and waits in ``next``."""
+    """One stream. What the agent sends is read all the time, while ``reads`` is on, and waits in ``next``."""
 
     def __init__(self, stream: trio.abc.Stream, connection: Any = None) -> None:
         """``connection``: wsproto's, if there was a handshake."""
@@ -29,6 +29,7 @@ class Peer:
         self._connection = connection or Connection(ConnectionType.SERVER)
         self._sending = trio.Lock()
         self._in, self._out = trio.open_memory_channel[str | bytes](float("inf"))
+        self.reads = True
         self.answers_pings = True
         self.pings = 0
         self.closed_with: int | None = None
@@ -38,10 +39,12 @@ class Peer:
     async def run(self) -> None:
         """Read until the end of the stream."""
         try:
-            while data := await self._stream.receive_some(65536):
+            while self.reads and (data := await self._stream.receive_some(65536)):
                 self._connection.receive_data(data)
                 for event in self._connection.events():
                     await self._take(event)
+            if not self.reads:
+                await trio.sleep_forever()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # cut off, by either side
         finally:

@@ -8,12 +8,29 @@ from datetime import datetime
 from typing import Any
 
 from server_stub.rules.addresses import Addresses
-from server_stub.store.records import Credential, Node, Operator, Presence, StoredInventory
+from server_stub.store.records import (
+    Credential,
+    FleetSummary,
+    Node,
+    NodeQuery,
+    Operator,
+    Presence,
+    StoredInventory,
+)
 from server_stub.times import from_us, opt_from_us, opt_to_us, to_us
 
 _NODE = (
     "SELECT id, name, identity_uuid, created_at, disabled, overrides, last_seen, agent_version, addresses, host_facts,"
     " metrics, agent_runtime, metrics_detail, policy, tags, draining FROM node"
+)
+_FOUND = (
+    " WHERE id > :after AND (:tag = '' OR EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tag))"
+    " AND (:text = '' OR instr(lower(id), :text) OR instr(lower(name), :text) OR instr(lower(agent_version), :text)"
+    " OR instr(lower(json_extract(host_facts, '$.hostname')), :text)) ORDER BY id LIMIT :limit"
+)
+_SUMMARY = (
+    "SELECT count(*), coalesce(sum(NOT disabled AND coalesce(last_seen, 0) >= :since), 0),"
+    " coalesce(sum(disabled), 0), coalesce(sum(NOT disabled AND draining), 0) FROM node"
 )
 _EXECUTION_DISABLED = "task_execution_disabled"
 
@@ -42,6 +59,19 @@ class SqliteNodes:
 
     def all(self) -> list[Node]:
         return [_node(row) for row in self._connection.execute(f"{_NODE} ORDER BY id")]
+
+    def find(self, query: NodeQuery, limit: int) -> list[Node]:
+        wanted = {"text": query.text.lower(), "tag": query.tag, "after": query.after, "limit": limit}
+        return [_node(row) for row in self._connection.execute(_NODE + _FOUND, wanted)]
+
+    def summary(self, online_since: datetime) -> FleetSummary:
+        total, online, disabled, draining = self._connection.execute(
+            _SUMMARY, {"since": to_us(online_since)}
+        ).fetchone()
+        tags = self._connection.execute(
+            "SELECT value, count(*) FROM node, json_each(tags) GROUP BY value ORDER BY value"
+        )
+        return FleetSummary(total, online, total - online - disabled, disabled, draining, dict(tags))
 
     def count(self) -> int:
         (number,) = self._connection.execute("SELECT count(*) FROM node").fetchone()
@@ -135,6 +165,15 @@ class SqliteOperators:
         self._connection.execute(
             "UPDATE operator SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL", (to_us(at), name)
         )
+
+    def password_hash(self, name: str) -> str | None:
+        row = self._connection.execute(
+            "SELECT password_hash FROM operator WHERE name = ? AND revoked_at IS NULL", (name,)
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def set_password(self, name: str, encoded: str | None) -> None:
+        self._connection.execute("UPDATE operator SET password_hash = ? WHERE name = ?", (encoded, name))
 
     def credentials(self) -> dict[bytes, str]:
         """Token digest to name, of the operators that were not revoked."""

@@ -22,8 +22,10 @@ from server_stub.store.records import Credential
 from server_stub.store.sqlite.audit import SqliteAudit
 from server_stub.store.sqlite.bookings import SqliteBookings
 from server_stub.store.sqlite.ledgers import SqliteLedgers
+from server_stub.store.sqlite.metrics import SqliteMetrics
 from server_stub.store.sqlite.nodes import SqliteNodes, SqliteOperators, SqliteSwitches
 from server_stub.store.sqlite.schema import migrate
+from server_stub.store.sqlite.sessions import SqliteSessions
 from server_stub.store.sqlite.tasks import SqliteTasks
 from server_stub.store.sqlite.usage import SqliteUsage
 
@@ -51,6 +53,8 @@ class SqliteStore:
             SqliteBookings(self._connection),
             SqliteAudit(self._connection, limits.audit_events),
             SqliteSwitches(self._connection),
+            SqliteSessions(self._connection),
+            SqliteMetrics(self._connection),
         )
         self._node_by_token: dict[bytes, Credential] = {}
         self._operator_by_token: dict[bytes, str] = {}

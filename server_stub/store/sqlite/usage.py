@@ -9,10 +9,17 @@ from typing import Any
 from server_stub.rules.accounts import Account
 from server_stub.rules.usage import Baseline
 from server_stub.rules.usage_report import MAX_COUNTER, Health
-from server_stub.store.records import Profile, User
+from server_stub.store.records import Profile, User, UserQuery
 from server_stub.times import from_us, opt_from_us, opt_to_us, to_us
 
 _PROFILE = "SELECT node_id, created_at, last_report_at, source, status, error, checked_at FROM profile"
+
+_FOUND = (
+    "SELECT * FROM user_row WHERE id > :after AND :user IN ('', id)"
+    " AND (:text = '' OR instr(lower(id), :text) OR instr(lower(name), :text))"
+    " AND (:node = '' OR nodes = '[]' OR EXISTS (SELECT 1 FROM json_each(nodes) WHERE value = :node))"
+    " ORDER BY id LIMIT :limit"
+)
 
 
 class SqliteUsage:
@@ -85,6 +92,16 @@ class SqliteUsage:
                 "SELECT * FROM user_row WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", (chosen,)
             )
         return [_user(row) for row in rows]
+
+    def find(self, query: UserQuery, limit: int) -> list[User]:
+        wanted = {"text": query.text.lower(), "node": query.node_id, "after": query.after, "user": query.user_id}
+        return [_user(row) for row in self._connection.execute(_FOUND, wanted | {"limit": limit})]
+
+    def bytes_by_node(self, user_id: str) -> dict[str, int]:
+        rows = self._connection.execute(
+            "SELECT node_id, total(bytes) FROM user_node WHERE ? IN ('', user_id) GROUP BY node_id", (user_id,)
+        )
+        return {node_id: int(count) for node_id, count in rows}
 
     def users_expiring(self, before: datetime) -> list[User]:
         rows = self._connection.execute(

@@ -76,6 +76,21 @@ def order(script: str = "true", interpreter: str = "sh", timeout: int = 30, outp
             order("# lattice: level=hots\ntrue"),
             *("refused", "script header (line 1): there is no level 'hots' (rule request)"),
         ),
+        (
+            {"ruled_scripts": (DIGEST,), "only_listed_scripts": True},
+            order(),
+            *("unknown", "the node's policy has a rule of its own for this script"),
+        ),
+        (
+            {"uneven_levels": ("network",)},
+            order("// lattice: level=network", "node"),
+            *("unknown", "the node does not tell whether node is there at level network"),
+        ),
+        (
+            {"uneven_levels": ("network",), "only_listed_scripts": True},
+            order("# lattice: level=network"),
+            *("refused", "only listed scripts run, and this one is not among them (rule script)"),
+        ),
         ({"default_level": ""}, order(), "refused", "a script that asks for no level is refused here (rule level)"),
     ],
 )

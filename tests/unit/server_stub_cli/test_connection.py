@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from server_stub.cli.connection import Connection, connection_from, is_loopback, server_url
+from server_stub.cli.connection import Connection, connection_from, server_url
 from server_stub.cli.errors import InputError, NotAllowedError
 from server_stub.errors import ControlError, SettingsError
+from server_stub.loopback import is_loopback
 from tests.unit.server_stub_cli.rig import TOKEN
 
 

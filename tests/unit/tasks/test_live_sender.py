@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from lattice_agent.link.features import Features
-from lattice_agent.tasks.live_sender import ENDED_MOST, LINGER_S, PERIOD_S, LiveSender
+from lattice_agent.tasks.live_sender import ENDED_MOST, FRAMES_PER_S, LINGER_S, PERIOD_S, LiveSender
 from lattice_agent.wire.control import MAX_CHUNK, MAX_FRAME, STREAMS, ChunkHeader, decode_chunk
 from lattice_agent.wire.ext import CONTROL_TASKS
 
@@ -277,3 +277,14 @@ class Placing:
             assert header.offset == len(self.streams[header.stream])
             self.have += data
             self.streams[header.stream] += data
+
+
+async def test_many_small_frames_go_at_a_pace(autojump_clock: MockClock, sender: LiveSender) -> None:
+    """A script that changes from stream to stream makes a frame of every write."""
+    write = await running(sender)
+    for count in range(6_000):
+        write(STREAMS[count % 2], b"x")
+    for _ in range(3_000):
+        await chunk_of(sender)
+    assert trio.current_time() >= 3_000 / FRAMES_PER_S
+    assert trio.current_time() <= 3_000 / FRAMES_PER_S * 1.2

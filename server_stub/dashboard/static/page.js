@@ -1,0 +1,80 @@
+// What every page does when scripts run; without them it works all the same.
+
+/** A part with data-refresh="SECONDS" is fetched anew while the tab is visible, from data-from or this page. */
+function keepFresh(part) {
+  const seconds = Math.max(2, Number(part.dataset.refresh) || 10);
+  const from = part.dataset.from || location.href;
+  const status = document.querySelector(`[data-refresh-status="${part.id}"]`);
+  let waiting = 0;
+  let running = false;
+
+  async function refresh() {
+    if (running || document.visibilityState !== "visible" || isInUse(part)) return;
+    running = true;
+    try {
+      const answer = await fetch(from, { headers: { accept: "text/html" }, redirect: "manual", signal: AbortSignal.timeout(8000) });
+      if (answer.type === "opaqueredirect") { location.reload(); return; }
+      if (!answer.ok) throw new Error(`status ${answer.status}`);
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id);
+      if (fresh && !isInUse(part)) takeOver(part, fresh);
+      if (status) status.textContent = "";
+      waiting = 0;
+    } catch {
+      waiting = Math.min(waiting + 1, 6);
+      if (status) status.textContent = "The server does not answer; what is shown may be old.";
+    } finally {
+      running = false;
+    }
+  }
+
+  let beat = 0;
+  setInterval(() => { beat += 1; if (beat % (1 + waiting) === 0) refresh(); }, seconds * 1000);
+  document.addEventListener("visibilitychange", refresh);
+}
+
+/** Nobody's typing, selection or open details are taken away. */
+function isInUse(part) {
+  const selection = document.getSelection();
+  if (selection && !selection.isCollapsed && part.contains(selection.anchorNode)) return true;
+  if (part.querySelector("details[open]")) return true;
+  const active = document.activeElement;
+  return part.contains(active) && /^(INPUT|SELECT|TEXTAREA)$/.test(active.tagName);
+}
+
+/** Replaces only what differs, so that nothing flickers and the focus stays where it is. */
+function takeOver(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  const samePlace = old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName;
+  if (!samePlace) { old.replaceWith(fresh); return; }
+  if (old.nodeType !== Node.ELEMENT_NODE) { old.nodeValue = fresh.nodeValue; return; }
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  const before = [...old.childNodes];
+  const after = [...fresh.childNodes];
+  after.forEach((child, place) => (place < before.length ? takeOver(before[place], child) : old.append(child)));
+  before.slice(after.length).forEach((child) => child.remove());
+}
+
+/** A form with data-confirm asks before it is sent. */
+function askFirst(event) {
+  const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+}
+
+/** A button with data-copy="ID" copies the text of that element. */
+async function copyText(event) {
+  const button = event.target.closest("button[data-copy]");
+  if (!button) return;
+  try {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    button.textContent = "Copied";
+  } catch {
+    document.getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
+  }
+}
+
+document.querySelectorAll("[data-refresh]").forEach(keepFresh);
+document.addEventListener("submit", askFirst);
+document.addEventListener("click", copyText);
+document.querySelectorAll("button[data-copy]").forEach((button) => { button.hidden = false; });
+document.documentElement.dataset.script = "on";
