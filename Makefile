@@ -33,6 +33,7 @@ bench: setup      ## the figures of the README, measured here
 	@$(PY) bench/sandbox.py
 	@$(PY) bench/facts.py
 	@$(PY) bench/usage.py
+	@$(PY) bench/fleet.py
 
 clean:            ## remove what the other targets made
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis *.egg-info build dist

@@ -29,6 +29,7 @@ from lattice_agent.facts.traffic import Selection
 from lattice_agent.facts.wireguard import WireGuard, checked_wireguard
 from lattice_agent.lifecycle import Agent
 from lattice_agent.link.client import ControlPlane
+from lattice_agent.link.control_stream import ControlStream
 from lattice_agent.link.features import Features
 from lattice_agent.link.health import LinkHealth
 from lattice_agent.link.line import Line
@@ -47,11 +48,13 @@ from lattice_agent.state.usage_documents import UsageDocuments
 from lattice_agent.supervisor import Service
 from lattice_agent.tasks.decide import PollRhythm
 from lattice_agent.tasks.intake import Intake
+from lattice_agent.tasks.live_sender import LiveSender
 from lattice_agent.tasks.local_script import LocalScript
 from lattice_agent.tasks.record import TaskAudit
 from lattice_agent.tasks.run import Runs
 from lattice_agent.tasks.sender import Sender
 from lattice_agent.tasks.spool import Spool
+from lattice_agent.tasks.stream_talk import StreamTalk
 from lattice_agent.tasks.tidy import Tidying
 from lattice_agent.usage_sources import configured_sources, legal_names, reading_moment
 from lattice_agent.wire.ext import BATCH_RESULTS
@@ -153,6 +156,7 @@ def _compose(
     commit = GroupCommit(state.connection, state.path, _in_own_thread())
     spool = Spool(Journal(state.connection, settings.control_plane.base_url, node_id), commit)
     sender = Sender(line, spool, features, node_id=node_id, now=boot_time, rng=rng)
+    live = LiveSender(features)
     runs = Runs(
         spool,
         runner,
@@ -162,14 +166,22 @@ def _compose(
         now=boot_time,
         audit=record,
         result_stored=sender.result_stored,
+        live=live,
     )
     rhythm = PollRhythm(idle_s=settings.report.poll_idle_s, busy_s=settings.report.poll_busy_s)
-    intake = Intake(line, spool, runs, sender, features, rhythm=rhythm, now=boot_time, rng=rng)
+    intake = Intake(
+        *(line, spool, runs, sender, features),
+        rhythm=rhythm,
+        now=boot_time,
+        rng=rng,
+        lease_changed=live.lease_changed,
+    )
+    stream = ControlStream(line, features, StreamTalk(intake, runs, live), rng=rng)
     script = LocalScript("ip-script", runner, execution.decide, record)
     load = OwnLoadService(features, tasks_running=lambda: runs.statistics().running, results_waiting=spool.unsent)
     documents = UsageDocuments(state.connection, commit, settings.control_plane.base_url, node_id)
     reports = (*_reports(settings, line, features, rng, script, execution, load, documents), load)
-    return Agent((*reports, Tidying(spool, boot_time)), sender, runs, intake, settings.exec.drain_s)
+    return Agent((stream, *reports, Tidying(spool, boot_time)), sender, runs, intake, settings.exec.drain_s)
 
 
 def _reports(
@@ -227,6 +239,7 @@ def _heartbeat(
         run_sync=_in_own_thread(abandon_on_cancel=True),
         addresses=addresses.current,
         runtime=execution.runtime,
+        policy=execution.policy_summary,
         wireguard=wireguard,
         rng=rng,
     )

@@ -22,7 +22,9 @@ from lattice_agent.exec.policy import decide, profile_at
 from lattice_agent.exec.policy_file import parse_policy
 from lattice_agent.exec.probe import HostProbe, probe_host
 from lattice_agent.exec.runner import Runner
+from lattice_agent.policy_summary import summarise
 from lattice_agent.report.runtime import describe_runtime
+from lattice_agent.wire.policy import PolicySummary
 from lattice_agent.wire.runtime import AgentRuntime
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,10 @@ class Execution:
     def decide(self, request: TaskRequest) -> Plan | Refusal:
         """How a task will run, or why not."""
         return decide(request, self._policy, self._host_state())
+
+    def policy_summary(self) -> PolicySummary:
+        """What a control plane may know of the policy before it sends a task; about 2 ms."""
+        return summarise(self._policy, self._host_state())
 
     def runtime(self) -> AgentRuntime:
         """What the agent tells the control plane about itself."""

@@ -3,8 +3,9 @@
 The tree of tasks, outermost first; it is torn down from the inside out, each ring with a deadline of its own:
 
     connection, state.db, audit, spawner       held by ``app``
-    +- heartbeat, config, addresses, usage,    until the very end: the node stays online while it drains
-    |  result sender, journal tidying
+    +- control stream, heartbeat, config,      until the very end: the node stays online while it drains, and
+    |  addresses, usage, result sender,        can be told to cancel; the stream closes with a proper last frame
+    |  journal tidying
     |  +- task runs                            drain: may finish for ``drain_s``, then end as interrupted
     |  |  +- task intake                       ends first, at the signal
 

@@ -35,12 +35,13 @@ from server_stub.runner import OneThread
 from server_stub.store.base import Store
 from server_stub.store.sqlite import SqliteStore
 from server_stub.sweep import tend
+from server_stub.websocket_protocol import BoundedWebSocket
 
 Beside = Callable[[], Coroutine[Any, Any, None]]
 _LOG: Final = logging.getLogger("lattice_control")
 _BACKLOG: Final = 1_024
-_CONNECTIONS: Final = 16_384
-"""Connections at once, most of them idle agents; beyond them uvicorn answers 503."""
+_CONNECTIONS: Final = 24_576
+"""Connections at once, most of them idle agents with two each; beyond them uvicorn answers 503."""
 _OTHER_FILES: Final = 64
 _STOP_SECONDS: Final = 5
 _KEEP_ALIVE_SECONDS: Final = 120
@@ -133,7 +134,7 @@ def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         app,
         loop="uvloop",
         http=BoundedHttp,
-        ws="wsproto",
+        ws=BoundedWebSocket,
         ws_max_size=_WEBSOCKET_BYTES,
         ws_per_message_deflate=False,  # its windows cost 300 KiB a stream, for frames that are short or random
         ws_ping_interval=_PING_SECONDS,

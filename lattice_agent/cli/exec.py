@@ -22,8 +22,8 @@ from lattice_agent.exec.library import DEFAULT_LIMITS
 from lattice_agent.exec.plan import CPU_MARGIN_S, MIB, TASK_PATH, Level, Limits, Plan, Profile
 
 if TYPE_CHECKING:
-    from lattice_agent.exec.cell_task import OnOutput
     from lattice_agent.exec.outcome import Outcome
+    from lattice_agent.exec.output_stream import OnOutput
 
 PROGRAM: Final = "lattice-agent exec"
 LEVELS: Final = tuple(level.value for level in reversed(Level))
@@ -255,11 +255,7 @@ def _run_with_trio(plan: Plan, through: StreamThrough | None) -> "Outcome":
         async with open_runner(spawner) as runner:
             return await runner.run(plan, through.write if through else None)
 
-    outcome = run_interruptible(conduct)
-    if through is not None and plan.profile is None:
-        through.write("stdout", outcome.stdout.kept)
-        through.write("stderr", outcome.stderr.kept)
-    return outcome
+    return run_interruptible(conduct)
 
 
 def _explain(plan: Plan, *, as_json: bool) -> int:

@@ -40,6 +40,7 @@ Fields of --json (null where they do not apply):
   exit_code, signal, core_dumped\tof the script's main process
   clock\twhich ended it: wall or cpu
   wall_s, cpu_s, max_rss_bytes\tseconds; bytes of memory, the largest seen
+  grace_s, grace_expired\tfrom SIGTERM to its end, 0 if none was sent; true: it had to be killed
   stdout, stderr\ttext (what is not UTF-8 replaced), base64 (of the bytes, only if they are not UTF-8), \
 kept and produced (bytes)
   processes_killed\tthat it left; uncertain: some may be alive
@@ -72,7 +73,9 @@ def notes(outcome: Outcome) -> Iterator[str]:
         case Kind.SIGNALLED:
             yield f"ended by signal {outcome.signal}: {signal_text(outcome.signal or 0)}"
         case Kind.TIMED_OUT:
-            yield f"ended after {outcome.wall_s:.3g} s: its time was up (--timeout)"
+            yield f"ended after {outcome.wall_s:.3g} s: its time was up (--timeout){_grace_note(outcome)}"
+        case Kind.CANCELLED:
+            yield f"interrupted after {outcome.wall_s:.3g} s{_grace_note(outcome)}"
         case Kind.MEMORY_LIMIT:
             yield f"ended: it used {outcome.message or 'too much memory'} (--memory)"
         case Kind.REFUSED | Kind.FAILED_TO_START:
@@ -86,6 +89,14 @@ def notes(outcome: Outcome) -> Iterator[str]:
         yield "some of its processes may be alive"
 
 
+def _grace_note(outcome: Outcome) -> str:
+    if not outcome.grace_expired:
+        return ""
+    killed = outcome.sweeping.killed
+    others = f", with {killed} other process{'' if killed == 1 else 'es'}" if killed else ""
+    return f"; it did not end when asked and was killed {outcome.grace_s:.3g} s later{others}"
+
+
 def as_json(outcome: Outcome) -> dict[str, Any]:
     """FIELDS says what they mean."""
     return {
@@ -97,6 +108,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "clock": outcome.clock.value if outcome.clock else None,
         "wall_s": round(outcome.wall_s, 6),
         "cpu_s": round(outcome.cpu_s, 6),
+        "grace_s": round(outcome.grace_s, 6),
+        "grace_expired": outcome.grace_expired,
         "max_rss_bytes": outcome.max_rss_bytes,
         "stdout": _stream(outcome.stdout),
         "stderr": _stream(outcome.stderr),

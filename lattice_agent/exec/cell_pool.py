@@ -43,6 +43,7 @@ class CellEnd:
         self.gone = trio.Event()
         self.memory_peak = 0
         self.memory_hit = False
+        self.killed = 0
         self.spawner_died = False
 
 
@@ -285,6 +286,7 @@ class CellPool:
         if end is not None:
             end.memory_peak = message.memory_peak
             end.memory_hit = bool(message.memory_hit)
+            end.killed = message.killed
             end.gone.set()
             return
         self._failed(message.cell, "it ended before it was ready")

@@ -18,7 +18,10 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 STOP_ROUNDS = 4
 """Listings at most until one finds nobody new. fork(2) gives way to a signal that waits (copy_process, kernel/fork.c),
 so nobody has children after the second; a cell that still has is measured as it is."""
+COUNTED = 256
+"""Processes that are told apart in a count; it costs about 10 us for each."""
 _READ_MOST = 8192
+_DEAD = (b"", b"Z", b"X")
 _STOPPED = (b"T", b"t", b"Z", b"X")
 """States of proc_pid_stat(5) in which a process does nothing, and must not be continued by us."""
 
@@ -53,6 +56,11 @@ class Processes:
                 break
             found += self._children(pid)
         return found
+
+    def count_running(self) -> int:
+        """How many there are that are not dead already; COUNTED at most."""
+        states = (self._state(pid) for pid in self.ids()[:COUNTED])
+        return sum(state not in _DEAD for state in states)
 
     def read(self, path: str) -> bytes:
         """A small file of /proc; empty when its process is gone."""

@@ -13,7 +13,7 @@ from lattice_agent.errors import SandboxError, SpawnerGoneError
 from lattice_agent.exec.cell_ends import use_request
 from lattice_agent.exec.cell_pool import CellPool
 from lattice_agent.exec.cell_task import GONE_S, KILL_S, CellTask
-from lattice_agent.exec.outcome import Cause, Outcome, failed_to_start
+from lattice_agent.exec.outcome import NO_GRACE, Cause, Grace, Outcome, failed_to_start
 from lattice_agent.exec.requests import KillCell, TerminateCell
 from lattice_agent.exec.spawner_link import SpawnerLink
 
@@ -27,6 +27,7 @@ class CellRun:
         self._pool = pool
         self._link = link
         self._end = pool.end_of(task.cell)
+        self._grace = NO_GRACE
 
     async def conduct(self) -> Outcome:
         """Run the task to its outcome. Cancelling it ends the script within bounds and gives an outcome too."""
@@ -50,6 +51,8 @@ class CellRun:
             cause,
             memory_peak=self._end.memory_peak,
             memory_hit=self._end.memory_hit,
+            killed=self._end.killed,
+            grace=self._grace,
             spawner_died=self._end.spawner_died,
         )
 
@@ -82,9 +85,12 @@ class CellRun:
         if self._task.empty:
             return None
         with trio.CancelScope(shield=True):
+            asked_at = trio.current_time()
             self._link.post(TerminateCell(self._number))
             await self._wait(self._task.plan.limits.grace_s)
+            expired = not self._task.empty
             await self._kill()
+            self._grace = Grace(trio.current_time() - asked_at, expired)
         return cause
 
     async def _kill(self) -> None:

@@ -7,22 +7,18 @@ pipe is waited for. Whoever waits does it on ``events``, one descriptor for ever
 import os
 import select
 import signal
-from collections.abc import Callable
 from typing import Final
 
 from lattice_agent.exec.cell_ends import CellEnds, usage_of
 from lattice_agent.exec.memory_watch import INTERVAL_MS
-from lattice_agent.exec.outcome import Cause, Outcome, Sweeping, failed_to_start, judge
-from lattice_agent.exec.output_stream import OutputStream
+from lattice_agent.exec.outcome import NO_GRACE, Cause, Grace, Outcome, Sweeping, failed_to_start, judge
+from lattice_agent.exec.output_stream import OnOutput, OutputStream, listener
 from lattice_agent.exec.plan import Plan
 
 KILL_S: Final = 10.0
 """From KillCell to an empty cell: the kernel's work alone."""
 GONE_S: Final = 5.0
 """For the spawner's word about a cell that is already empty."""
-
-OnOutput = Callable[[str, bytes], None]
-"""Called with "stdout" or "stderr" and bytes as they come, up to the limit."""
 
 
 class CellTask:
@@ -39,8 +35,8 @@ class CellTask:
         """Readable when ``turn`` has something to do."""
         stdout, stderr = cell.take_streams()
         limit = plan.limits.output_bytes
-        self._stdout = OutputStream(stdout, limit, on_output and (lambda data: on_output("stdout", data)))
-        self._stderr = OutputStream(stderr, limit, on_output and (lambda data: on_output("stderr", data)))
+        self._stdout = OutputStream(stdout, limit, listener(on_output, "stdout"))
+        self._stderr = OutputStream(stderr, limit, listener(on_output, "stderr"))
         self.events.register(cell.pidfd, select.EPOLLIN)
         self._writers: list[int] = []
         self._streams = {stdout: self._stdout, stderr: self._stderr}
@@ -80,9 +76,12 @@ class CellTask:
         *,
         memory_peak: int,
         memory_hit: bool,
+        killed: int = 0,
+        grace: Grace = NO_GRACE,
         spawner_died: bool = False,
     ) -> Outcome:
-        """How it ended. ``cause``: why we ended it, if we did; ``memory_*`` are the spawner's word (CellGone)."""
+        """How it ended. ``cause``: why we ended it, if we did; ``memory_*`` and ``killed`` are the spawner's word
+        (CellGone)."""
         self._stdout.take_rest()
         self._stderr.take_rest()
         record = self.cell.record() if self.empty else None
@@ -101,7 +100,9 @@ class CellTask:
             cause=cause,
             stdout=self._stdout.captured(),
             stderr=self._stderr.captured(),
-            sweeping=Sweeping(record.killed if record else 0, uncertain=not self.empty),
+            # An init that is killed tells nothing, and one that kills misses those that end before the main process.
+            sweeping=Sweeping(max(record.killed if record else 0, killed), uncertain=not self.empty),
+            grace=grace,
             wall_s=wall_s,
             memory_peak=memory_peak,
         )

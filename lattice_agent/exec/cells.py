@@ -62,6 +62,8 @@ SUBORDINATE_IDS = 2 * CELLS_MOST
 """Ids of its user's range that one spawner without root uses: a script's and an init's for each cell."""
 INIT = 1
 """A cell's init is a process of its group too."""
+FIRST = 1
+"""Of a script's processes the one that is the script: its own end is told apart from those of the others."""
 KEPT = 3
 """Descriptors of a cell with namespaces that stay here: its tmpfs, /proc and mount namespace."""
 LAST_WORDS = 3
@@ -102,6 +104,7 @@ class Cell:
         self.memory_limit = 0
         self.memory_peak = 0
         self.memory_hit = False
+        self.killed = 0
         self.successor = 0
 
     def signal(self, number: int) -> None:
@@ -563,6 +566,8 @@ class Cells:
             self._gone(entry)
             return
         tree_is_its_own = entry.plan.namespaces or entry.state == BUILDING
+        if entry.state == IN_USE and entry.place is not None:
+            entry.killed = max(0, entry.place.processes.count_running() - FIRST)
         entry.state = ENDING
         if entry.group is not None:
             entry.group.kill()
@@ -574,7 +579,7 @@ class Cells:
             entry.memory_peak = max(entry.memory_peak, used.memory_peak or 0)
             entry.memory_hit = entry.memory_hit or bool(used.oom_kills)
         self._forget(entry)
-        self._tell(CellGone(entry.number, entry.memory_peak, int(entry.memory_hit)), [])
+        self._tell(CellGone(entry.number, entry.memory_peak, int(entry.memory_hit), entry.killed), [])
 
     def _forget(self, entry: Cell) -> None:
         self._gone_plans[entry.number] = entry.plan

@@ -4,12 +4,12 @@ import math
 import os
 import resource
 import socket
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final
 
 from lattice_agent.exec.capture import Stream
 from lattice_agent.exec.kernel import rlimits, seqpacket
+from lattice_agent.exec.output_stream import OnOutput, listener
 from lattice_agent.exec.plan import Limits, Plan
 from lattice_agent.exec.requests import Run
 
@@ -28,15 +28,17 @@ class Channels:
         """Control socket, write end of stdout, write end of stderr: what a Run passes."""
 
     @classmethod
-    def open(cls, output_bytes: int) -> "Channels":
+    def open(cls, output_bytes: int, on_output: OnOutput | None = None) -> "Channels":
         """Fresh channels. Raises OSError when there are no descriptors left; nothing is open then."""
         with ExitStack() as undo:
             control, their_control = seqpacket.pair()
             undo.callback(control.close)
             theirs = [their_control.detach()]
             undo.callback(lambda: seqpacket.close_all(theirs))
-            stdout = _open_stream(output_bytes, theirs, undo.callback)
-            stderr = _open_stream(output_bytes, theirs, undo.callback)
+            stdout = Stream(_open_pipe(theirs), output_bytes, listener(on_output, "stdout"))
+            undo.callback(stdout.close)
+            stderr = Stream(_open_pipe(theirs), output_bytes, listener(on_output, "stderr"))
+            undo.callback(stderr.close)
             undo.pop_all()
         return cls(control, stdout, stderr, theirs)
 
@@ -79,9 +81,8 @@ def _limit_list(limits: Limits) -> list[int]:
     ]
 
 
-def _open_stream(output_bytes: int, theirs: list[int], on_undo: Callable[..., object]) -> Stream:
+def _open_pipe(theirs: list[int]) -> int:
+    """A read end; the write end is among ``theirs``."""
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     theirs.append(write_end)
-    stream = Stream(read_end, output_bytes)
-    on_undo(stream.close)
-    return stream
+    return read_end

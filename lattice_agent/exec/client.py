@@ -18,11 +18,12 @@ from typing import Final
 from lattice_agent.errors import SandboxError, SpawnerGoneError
 from lattice_agent.exec import blueprint
 from lattice_agent.exec.cell_ends import CellEnds, prepare_request, use_request
-from lattice_agent.exec.cell_task import GONE_S, KILL_S, CellTask, OnOutput
+from lattice_agent.exec.cell_task import GONE_S, KILL_S, CellTask
 from lattice_agent.exec.kernel import seqpacket
 from lattice_agent.exec.launch import SpawnerProcess, start_spawner
 from lattice_agent.exec.library import DEFAULT_PROFILE, plan_for
-from lattice_agent.exec.outcome import Cause, Outcome
+from lattice_agent.exec.outcome import NO_GRACE, Cause, Grace, Outcome
+from lattice_agent.exec.output_stream import OnOutput
 from lattice_agent.exec.plan import Limits, Plan, Profile
 from lattice_agent.exec.pool import KEPT
 from lattice_agent.exec.requests import (
@@ -125,26 +126,35 @@ class SandboxClient:
         task.dispatch()
         task.attend()
         self._send(use_request(number, task.plan.limits, self._successor()))
-        cause = self._until_end(task)
+        cause, grace = self._until_end(task)
         wall_s = time.monotonic() - started
         if task.needs_word(wall_s):
             deadline = time.monotonic() + GONE_S
             while number not in self._gone and (left := deadline - time.monotonic()) > 0:
                 self._listen(left)
         end = self._gone.get(number, CellGone(number, 0, 0))
-        return task.outcome(wall_s, cause, memory_peak=end.memory_peak, memory_hit=bool(end.memory_hit))
+        return task.outcome(
+            wall_s,
+            cause,
+            memory_peak=end.memory_peak,
+            memory_hit=bool(end.memory_hit),
+            killed=end.killed,
+            grace=grace,
+        )
 
-    def _until_end(self, task: CellTask) -> Cause | None:
+    def _until_end(self, task: CellTask) -> tuple[Cause | None, Grace]:
         limits = task.plan.limits
         self._wait(task, limits.wall_s)
         if task.empty:
-            return None
+            return None, NO_GRACE
+        asked_at = time.monotonic()
         self._send(TerminateCell(task.cell.number))
         self._wait(task, limits.grace_s)
-        if not task.empty:
+        expired = not task.empty
+        if expired:
             self._send(KillCell(task.cell.number))
             self._wait(task, KILL_S)
-        return Cause.TIMEOUT
+        return Cause.TIMEOUT, Grace(time.monotonic() - asked_at, expired)
 
     def _wait(self, task: CellTask, seconds: float) -> None:
         deadline = time.monotonic() + seconds

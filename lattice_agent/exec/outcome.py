@@ -124,6 +124,20 @@ class Sweeping:
 
 
 @dataclass(frozen=True)
+class Grace:
+    """What came of asking a run to end (SIGTERM)."""
+
+    seconds: float = 0.0
+    """Until its last process was gone."""
+    expired: bool = False
+    """It was killed."""
+
+
+NO_GRACE: Final = Grace()
+"""It was not asked."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a run ended and what it used."""
 
@@ -137,6 +151,10 @@ class Outcome:
     clock: Clock | None = None
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    grace_s: float = 0.0
+    """From SIGTERM to the end of the last process; 0 if the agent sent none."""
+    grace_expired: bool = False
+    """SIGTERM was not enough: something of it had to be killed."""
     max_rss_bytes: int = 0
     """Largest seen: of one process, or of the whole cell where that was watched."""
     stdout: StreamCapture = field(default_factory=StreamCapture)
@@ -165,6 +183,7 @@ def judge(
     stdout: StreamCapture,
     stderr: StreamCapture,
     sweeping: Sweeping,
+    grace: Grace = NO_GRACE,
     wall_s: float = 0.0,
     memory_peak: int = 0,
 ) -> Outcome:
@@ -179,6 +198,8 @@ def judge(
             level,
             clock=_clock(kind, None, 0.0, limits),
             wall_s=wall_s,
+            grace_s=grace.seconds,
+            grace_expired=grace.expired,
             max_rss_bytes=memory_peak,
             stdout=stdout,
             stderr=stderr,
@@ -196,6 +217,8 @@ def judge(
         clock=_clock(kind, number, usage.cpu_s, limits),
         wall_s=usage.wall_s,
         cpu_s=usage.cpu_s,
+        grace_s=grace.seconds,
+        grace_expired=grace.expired,
         max_rss_bytes=usage.max_rss_bytes,
         stdout=stdout,
         stderr=stderr,

@@ -11,6 +11,7 @@ heartbeat.
 import fcntl
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from lattice_agent.exec.outcome import StreamCapture
@@ -19,6 +20,13 @@ BEYOND: Final = 3
 """Bytes kept past the limit: a UTF-8 character has at most three more after its first."""
 CHUNK: Final = 64 * 1024
 """Bytes of one read: the usual capacity of a pipe."""
+OnOutput = Callable[[str, bytes], None]
+"""Called with "stdout" or "stderr" and bytes as they come, up to the limit. It must neither wait nor raise."""
+
+
+def listener(on_output: OnOutput | None, name: str) -> Callable[[bytes], None] | None:
+    """What one stream calls with its bytes, if anybody listens."""
+    return None if on_output is None else partial(on_output, name)
 
 
 class OutputStream:

@@ -221,14 +221,16 @@ class CellFailed(Message):
 
 
 class CellGone(Message):
-    """A cell is gone. ``memory_peak``: bytes, 0 if nobody looked; ``memory_hit``: 1 if it was killed for its memory."""
+    """A cell is gone. ``memory_peak``: bytes, 0 if nobody looked; ``memory_hit``: 1 if it was killed for its memory;
+    ``killed``: processes that were there when it was killed, besides the first of its script, 0 if it was not."""
 
-    layout = {"cell": "n", "memory_peak": "n", "memory_hit": "n"}
+    layout = {"cell": "n", "memory_peak": "n", "memory_hit": "n", "killed": "n"}
 
-    def __init__(self, cell: int, memory_peak: int, memory_hit: int) -> None:
+    def __init__(self, cell: int, memory_peak: int, memory_hit: int, killed: int = 0) -> None:
         self.cell = cell
         self.memory_peak = memory_peak
         self.memory_hit = memory_hit
+        self.killed = killed
 
 
 # --- agent to supervisor -------------------------------------------------------------------------------------

@@ -21,9 +21,10 @@ import trio
 from lattice_agent.errors import SandboxError
 from lattice_agent.exec import blueprint
 from lattice_agent.exec.cell_run import CellRun
-from lattice_agent.exec.cell_task import CellTask, OnOutput
+from lattice_agent.exec.cell_task import CellTask
 from lattice_agent.exec.launch import SpawnerProcess
 from lattice_agent.exec.outcome import Cause, Outcome, failed_to_start
+from lattice_agent.exec.output_stream import OnOutput
 from lattice_agent.exec.plan import Level, Plan, Profile
 from lattice_agent.exec.spawner_link import SpawnerLink
 from lattice_agent.exec.supervision import LingerEnd, Supervision
@@ -66,7 +67,7 @@ class Runner:
         outcome of kind CANCELLED with what was captured, so that the caller can store it before its next checkpoint.
         It is raised only if it came before anything was started.
 
-        ``on_output`` gets what is kept of both streams as it comes (levels with cells).
+        ``on_output`` gets what is kept of both streams as it comes.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if plan.profile is not None:
@@ -78,7 +79,7 @@ class Runner:
         except SandboxError as error:
             return failed_to_start(plan.level, str(error))
         try:
-            supervision = Supervision(plan, directory.path, directory.script_path, self._link)
+            supervision = Supervision(plan, directory.path, directory.script_path, self._link, on_output)
         except OSError as error:
             await self._remove(directory)
             return failed_to_start(plan.level, str(error))

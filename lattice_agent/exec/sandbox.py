@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from lattice_agent.exec.cell_task import OnOutput
 from lattice_agent.exec.launch import start_spawner
 from lattice_agent.exec.library import DEFAULT_LIMITS, DEFAULT_PROFILE, plan_for
 from lattice_agent.exec.outcome import Outcome
+from lattice_agent.exec.output_stream import OnOutput
 from lattice_agent.exec.plan import CPU_MARGIN_S, Level, Limits, Profile
 from lattice_agent.exec.runner import Runner, open_runner
 

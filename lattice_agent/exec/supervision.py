@@ -13,14 +13,15 @@ sweeps its orphans.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
 
 from lattice_agent.errors import SandboxError, SpawnerGoneError
 from lattice_agent.exec.channels import Channels, run_request
-from lattice_agent.exec.outcome import Cause, Outcome, Sweeping, Usage, failed_to_start, judge
+from lattice_agent.exec.outcome import NO_GRACE, Cause, Grace, Outcome, Sweeping, Usage, failed_to_start, judge
+from lattice_agent.exec.output_stream import OnOutput
 from lattice_agent.exec.plan import Plan
 from lattice_agent.exec.requests import (
     FROM_SUPERVISOR,
@@ -61,7 +62,9 @@ class LingerEnd:
 class Supervision:
     """One run. ``conduct`` gives its outcome; if ``lingering``, ``linger`` has to follow; ``close`` in the end."""
 
-    def __init__(self, plan: Plan, directory: str, script_path: str, link: SpawnerLink) -> None:
+    def __init__(
+        self, plan: Plan, directory: str, script_path: str, link: SpawnerLink, on_output: OnOutput | None = None
+    ) -> None:
         """Raises OSError when there are no descriptors left."""
         self._plan = plan
         self._link = link
@@ -72,10 +75,12 @@ class Supervision:
         self._failed: Failed | None = None
         self._usage: Usage | None = None
         self._sweeping: Sweeping | None = None
+        self._grace = NO_GRACE
+        self._asked_at: float | None = None
         self._linger_over: LingerOver | None = None
         self._directory = directory
         self._script_path = script_path
-        self._channels = Channels.open(plan.limits.output_bytes)
+        self._channels = Channels.open(plan.limits.output_bytes, on_output)
         self._control = trio.socket.from_stdlib_socket(self._channels.control)
         self._ticket = link.enter(lambda: self.end(Cause.SPAWNER_GONE))
 
@@ -144,6 +149,8 @@ class Supervision:
         if not self._over():
             self._cause = self._cause or (None if self._usage else Cause.SUPERVISOR_GONE)
             await self._destroy()
+        if self._asked_at is not None:
+            self._grace = replace(self._grace, seconds=trio.current_time() - self._asked_at)
 
     async def _bring_to_end(self) -> None:
         """SIGTERM, grace, SIGKILL. Processes that may linger are spared on a timeout only."""
@@ -152,8 +159,10 @@ class Supervision:
         self._cause = self._wish or Cause.TIMEOUT
         everything = int(self._cause is not Cause.TIMEOUT)
         if self._cause is not Cause.SPAWNER_GONE:
+            self._asked_at = trio.current_time()
             await self._tell(Terminate(everything))
             await self._listen(self._plan.limits.grace_s, self._over, interruptible=False)
+            self._grace = Grace(expired=not self._over())
         await self._tell(Kill(everything))
 
     async def _destroy(self) -> None:
@@ -187,6 +196,7 @@ class Supervision:
             stdout=self._channels.stdout.captured(),
             stderr=self._channels.stderr.captured(),
             sweeping=self._sweeping or by_spawner,
+            grace=self._grace,
         )
 
     # --- listening and talking ---

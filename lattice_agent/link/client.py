@@ -2,8 +2,8 @@
 
 Theory of operation. An exchange passes four gates in this order, and each bounds something:
 
-1. *A seat.* Ordinary requests share six seats, the pool has eight connections: an urgent request (the heartbeat)
-   always finds a connection, even if six others hang until their deadline.
+1. *A seat.* Ordinary requests share six seats, the pool has nine connections: an urgent request (the heartbeat)
+   always finds a connection, even if six others hang until their deadline. The ninth is the control stream's.
 2. *A turn.* ``pacing.Pacer`` keeps the agent under the server's rate; the urgent lane goes first.
 3. *The deadline.* It starts when the turn has come (waiting for our own pace is no failure of the server) and covers
    name lookup, connection, TLS, request, and the answer to its last byte, so that a peer which sends a byte now and
@@ -19,9 +19,10 @@ token, and a log that shows local variables must not find them. One exchange is 
 
 import http.cookiejar
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
@@ -57,9 +58,11 @@ for _library in ("httpx", "httpcore"):
 DEFAULT_ANSWER_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of one answer. A poll of three tasks with scripts of the largest size is about 1 MiB."""
 
-_CONNECTIONS: Final = 8
-_ORDINARY_SEATS: Final = 6  # two connections stay free for urgent requests
+_CONNECTIONS: Final = 9
+_ORDINARY_SEATS: Final = 6  # two connections stay free for urgent requests, one for the control stream
 _KEEP_IDLE_S: Final = 60.0  # half of the server's 120 s, so that we close first and never write into a closing one
+
+T = TypeVar("T")
 
 
 class ControlPlane:
@@ -95,9 +98,7 @@ class ControlPlane:
         Returns an answer of any status but 3xx. Raises UnreachableError (with DeadlineError and PinMismatchError) if
         none came and BadAnswerError if it cannot be used. Cancelling closes the connection.
         """
-        own = {"node_id": self._settings.node_id} if self._settings.node_id else {}
-        query = urlencode({**own, **(params or {})}, quote_via=quote, safe="")
-        return await self._exchange("GET", f"{path}?{query}" if query else path, None, answer_limit, urgent)
+        return await self._exchange("GET", self._with_query(path, params or {}), None, answer_limit, urgent)
 
     async def post(
         self, path: str, body: bytes, *, answer_limit: int = DEFAULT_ANSWER_LIMIT, urgent: bool = False
@@ -107,6 +108,20 @@ class ControlPlane:
         After an error the server may or may not have acted on it.
         """
         return await self._exchange("POST", path, body, answer_limit, urgent)
+
+    async def upgrade(self, path: str, headers: Mapping[str, str]) -> httpx.Response | Answer:
+        """One GET that asks to speak another protocol on its connection; query, errors and deadline as in ``get``.
+
+        Returns the open response of status 101, for the caller to close (its stream is the extension
+        ``network_stream``), or the answer that came instead. One at a time: there is one connection for it.
+        """
+        await self._pacer.turn()
+        target = self._with_query(path, {})
+        return await self._within_deadline("GET", target, partial(self._send_upgrade, target, headers))
+
+    def shown(self, text: str) -> str:
+        """Words of the peer, fit for a message: it can send back what it was sent, the token too."""
+        return printable(text if self._token is None else text.replace(self._token.reveal(), "***"))
 
     def set_rate(self, requests_per_s: float) -> None:
         """Change the pace from now on, for those who wait as well."""
@@ -126,24 +141,30 @@ class ControlPlane:
         return f"<ControlPlane {self.endpoint.base_url} node={self._settings.node_id!r}>"
 
     async def _exchange(self, method: str, target: str, body: bytes | None, limit: int, urgent: bool) -> Answer:
+        send = partial(self._send, method, target, body, limit)
         if urgent:
             await self._pacer.turn(urgent=True)
-            return await self._within_deadline(method, target, body, limit)
+            return await self._within_deadline(method, target, send)
         async with self._seats:
             await self._pacer.turn()
-            return await self._within_deadline(method, target, body, limit)
+            return await self._within_deadline(method, target, send)
 
-    async def _within_deadline(self, method: str, target: str, body: bytes | None, limit: int) -> Answer:
+    async def _within_deadline(self, method: str, target: str, send: Callable[[], Awaitable[T]]) -> T:
         what = f"{method} {self.endpoint.base_url}{target.partition('?')[0]}"
         failure: LinkError = DeadlineError(f"{what}: not finished within {self._settings.exchange_deadline_s:g} s")
         with trio.move_on_after(self._settings.exchange_deadline_s):
             try:
-                return await self._send(self._request(method, target, body), limit)
+                return await send()
             except LinkError as exc:
                 failure = exc
             except FOREIGN as exc:
                 failure = self._translated(exc, what)
         raise failure.with_traceback(None)  # outside the handlers, or the foreign error would become its context
+
+    def _with_query(self, path: str, params: Mapping[str, str]) -> str:
+        own = {"node_id": self._settings.node_id} if self._settings.node_id else {}
+        query = urlencode({**own, **params}, quote_via=quote, safe="")
+        return f"{path}?{query}" if query else path
 
     def _request(self, method: str, target: str, body: bytes | None) -> httpx.Request:
         request = self._client.build_request(method, self.endpoint.base_url + target, content=body)
@@ -153,20 +174,21 @@ class ControlPlane:
             request.headers["Authorization"] = f"Bearer {self._token.reveal()}"
         return request
 
-    async def _send(self, request: httpx.Request, limit: int) -> Answer:
+    async def _send(self, method: str, target: str, body: bytes | None, limit: int) -> Answer:
+        return await _read_answer(await self._client.send(self._request(method, target, body), stream=True), limit)
+
+    async def _send_upgrade(self, target: str, headers: Mapping[str, str]) -> httpx.Response | Answer:
+        request = self._request("GET", target, None)
+        request.headers.update(headers)
         response = await self._client.send(request, stream=True)
-        try:
-            body = await _read_plain_body(response, limit)
-        finally:
-            await response.aclose()
-        return Answer(response.status_code, MappingProxyType(dict(response.headers)), body)
+        if response.status_code == httpx.codes.SWITCHING_PROTOCOLS:
+            return response
+        return await _read_answer(response, DEFAULT_ANSWER_LIMIT)
 
     def _translated(self, exc: BaseException, what: str) -> UnreachableError:
-        """Our error for a foreign one. A peer can send back what it was sent, and protocol errors quote its words."""
+        """Our error for a foreign one; protocol errors quote the peer's words."""
         reason, clause = explain(exc)
-        if self._token is not None:
-            clause = clause.replace(self._token.reveal(), "***")
-        return UnreachableError(f"{what}: {printable(clause)}", reason=reason)
+        return UnreachableError(f"{what}: {self.shown(clause)}", reason=reason)
 
 
 def _check_token(token: Secret | None) -> None:
@@ -240,6 +262,14 @@ def _shown_location(location: str) -> str:
     if not host:
         return "another path on the same host" if location else "nowhere"
     return printable(f"{parts.scheme}://{host}" if parts.scheme else host)
+
+
+async def _read_answer(response: httpx.Response, limit: int) -> Answer:
+    try:
+        body = await _read_plain_body(response, limit)
+    finally:
+        await response.aclose()
+    return Answer(response.status_code, MappingProxyType(dict(response.headers)), body)
 
 
 async def _read_plain_body(response: httpx.Response, limit: int) -> bytes:

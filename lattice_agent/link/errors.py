@@ -78,3 +78,16 @@ class CodedAnswerError(BadAnswerError):
 
 class AnswerTooLargeError(BadAnswerError):
     """The body is longer than this answer may be; reading stopped there."""
+
+
+class StreamEndedError(UnreachableError):
+    """A WebSocket that was open is so no more: closed by the server, lost, or silent for too long."""
+
+    default_hint = "nothing is lost: the agent polls, and opens the stream again"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason=Reason.LOST)
+
+
+class BadFrameError(BadAnswerError):
+    """A WebSocket carries something that it must not: a frame too long, or none that the protocol knows."""

@@ -10,11 +10,11 @@ class Features:
         self._announced: frozenset[str] = frozenset()
         self._withdrawn: frozenset[str] = frozenset()
         self._is_heard = False
-        self._on_change: Callable[[], None] = lambda: None
+        self._listeners: list[Callable[[], None]] = []  # as many as there are services that ask, for life
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` after every change; there is one listener."""
-        self._on_change = callback
+        """Call ``callback`` after every change, for ever."""
+        self._listeners.append(callback)
 
     def announced(self, names: Iterable[str]) -> None:
         """Take over an announcement; one that stops being announced may be tried anew when it comes back."""
@@ -23,12 +23,12 @@ class Features:
         if names != self._announced:
             self._announced = names
             self._withdrawn &= names
-            self._on_change()
+            self._tell()
 
     def withdraw(self, name: str) -> None:
         """Stop using an extension that is announced but does not work."""
         self._withdrawn |= {name}
-        self._on_change()
+        self._tell()
 
     @property
     def is_heard(self) -> bool:
@@ -38,3 +38,7 @@ class Features:
     def has(self, name: str) -> bool:
         """Whether the extension may be used."""
         return name in self._announced and name not in self._withdrawn
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()

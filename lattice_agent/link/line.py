@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -13,6 +13,11 @@ from lattice_agent.link.errors import Reason, UnreachableError
 from lattice_agent.link.health import LinkHealth
 from lattice_agent.link.verdict import Kind, Verdict, classify
 
+if TYPE_CHECKING:
+    from lattice_agent.link.websocket import Talk, WebSocket
+
+_OPEN: Final = Verdict(Kind.OK, "a WebSocket is open")
+_HINT: Final = "check that the proxy before the control plane lets WebSockets through"
 _BEFORE_THE_REQUEST: Final = frozenset({Reason.DNS, Reason.CONNECT, Reason.PIN})
 
 
@@ -58,6 +63,30 @@ class Line:
             return self._noted(path, await self._plane.post(path, body, urgent=urgent))
         except LinkError as error:
             return self._noted(path, error)
+
+    async def converse(self, path: str, talk: "Talk") -> Reply:
+        """A WebSocket until ``talk`` returns or the connection ends; noted when it opens and when it ends.
+
+        The reply is ok if ``talk`` ended it; ``answer`` is what came instead of a WebSocket.
+        """
+        # Loaded when a control plane announces that it speaks it: the libraries are not free (docs/adr/0014).
+        from lattice_agent.link.websocket import converse
+
+        async def noted_talk(socket: "WebSocket") -> None:
+            self._health.note(path, _OPEN, trio.current_time())
+            await talk(socket)
+
+        try:
+            instead = await converse(self._plane, path, noted_talk)
+        except LinkError as error:
+            return self._noted(path, error)
+        if instead is None:
+            return Reply(_OPEN, None)
+        verdict = classify(instead)
+        if verdict.kind is Kind.OK:
+            verdict = Verdict(Kind.REFUSED, f"{verdict.text} instead of a WebSocket", _HINT)
+        self._health.note(path, verdict, trio.current_time())
+        return Reply(verdict, instead)
 
     def _noted(self, path: str, outcome: Answer | LinkError) -> Reply:
         verdict = classify(outcome)

@@ -22,12 +22,13 @@ from lattice_agent.link.features import Features
 from lattice_agent.link.line import Line, Reply
 from lattice_agent.link.patience import Patience, spread
 from lattice_agent.link.verdict import Kind
-from lattice_agent.wire.base import WireError, decode_json, encode
-from lattice_agent.wire.ext import METRICS_DETAIL
+from lattice_agent.wire.base import WireError, WireModel, decode_json, encode
+from lattice_agent.wire.ext import METRICS_DETAIL, POLICY_SUMMARY
 from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.hello import Addresses, Compatibility, Hello
 from lattice_agent.wire.metrics import Heartbeat, Metrics
 from lattice_agent.wire.metrics_detail import MetricsDetail
+from lattice_agent.wire.policy import PolicySummary
 from lattice_agent.wire.runtime import AgentRuntime
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class HeartbeatService:
         run_sync: Callable[..., Any],
         addresses: Callable[[], Addresses],
         runtime: Callable[[], AgentRuntime],
+        policy: Callable[[], PolicySummary],
         wireguard: WireGuard,
         rng: random.Random,
     ) -> None:
@@ -82,6 +84,7 @@ class HeartbeatService:
         self._run_sync = run_sync
         self._addresses = addresses
         self._runtime = runtime
+        self._policy = policy
         self._wireguard = wireguard
         self._rng = rng
         self._last = Sample(HostFacts(), Metrics())
@@ -135,16 +138,28 @@ class HeartbeatService:
         heartbeat = Heartbeat(
             **self._identity(), metrics=sample.metrics, host_facts=sample.facts, agent_runtime=self._runtime()
         )
-        if sample.detail is None or not self._features.has(METRICS_DETAIL):
+        extras = self._extras(sample)
+        if not extras:
             return await self._line.post("/api/agent/metrics", encode(heartbeat), urgent=True)
-        detailed = heartbeat.model_copy(update={"metrics_detail": sample.detail})
-        reply = await self._line.post("/api/agent/metrics", encode(detailed), urgent=True)
+        extended = heartbeat.model_copy(update=dict(extras.values()))
+        reply = await self._line.post("/api/agent/metrics", encode(extended), urgent=True)
         if reply.verdict.kind is Kind.REFUSED:
-            # Being online matters more than being known in detail.
-            log.warning("the heartbeat is refused with detailed metrics and goes on without: %s", reply.verdict.text)
-            self._features.withdraw(METRICS_DETAIL)
+            # Being online matters more than being known in detail. Which of them it was is not known.
+            told = " and ".join(extras)
+            log.warning("the heartbeat is refused with %s and goes on without: %s", told, reply.verdict.text)
+            for feature in extras:
+                self._features.withdraw(feature)
             reply = await self._line.post("/api/agent/metrics", encode(heartbeat), urgent=True)
         return reply
+
+    def _extras(self, sample: Sample) -> dict[str, tuple[str, WireModel]]:
+        """Feature to field of the heartbeat and its value, of what the control plane takes."""
+        extras: dict[str, tuple[str, WireModel]] = {}
+        if sample.detail is not None and self._features.has(METRICS_DETAIL):
+            extras[METRICS_DETAIL] = ("metrics_detail", sample.detail)
+        if self._features.has(POLICY_SUMMARY):
+            extras[POLICY_SUMMARY] = ("policy", self._policy())
+        return extras
 
     def _identity(self) -> dict[str, Any]:
         return {

@@ -23,6 +23,8 @@ LEASE_GRACE_S: Final = 300
 """A lease is dead timeout + 300 s after it was granted (protocol reference 2.3)."""
 UNLIMITED_LEASE_S: Final = 900
 """What the server counts as timeout when a task has none."""
+MAX_ID: Final = 1024
+"""Bytes of a task or lease id that is taken; the server's have 37 at most."""
 SPOOL_BYTES: Final = 64 * 1024 * 1024
 SPOOL_RESULTS: Final = 2000
 """Results waiting to be sent; at either bound no more work is taken until some are delivered."""
@@ -179,21 +181,55 @@ def spool_full(unsent: tuple[int, int]) -> bool:
 
 @dataclass(frozen=True)
 class PollRhythm:
-    """Seconds between polls: ``busy_s`` while there was work in the last ``busy_for_s``, else ``idle_s``."""
+    """Seconds between polls: ``busy_s`` while there was work in the last ``busy_for_s``, else ``idle_s``.
+
+    ``told_s`` instead of both while the control plane tells when there is work: only for what it may have forgotten.
+    """
 
     idle_s: float = 5.0
     busy_s: float = 1.0
     busy_for_s: float = 60.0
+    told_s: float = 60.0
     jitter: float = 0.1
 
 
-def poll_delay(rhythm: PollRhythm, *, got_work: bool, since_work_s: float | None, chance: float) -> float:
+def poll_delay(
+    rhythm: PollRhythm, *, got_work: bool, since_work_s: float | None, chance: float, told: bool = False
+) -> float:
     """Seconds until the next poll; 0 right after an answer that held work (the caller waits for a free slot).
 
-    ``chance`` is uniform in 0..1 and spreads a fleet over +- ``jitter`` of the period.
+    ``chance`` is uniform in 0..1 and spreads a fleet over +- ``jitter`` of the period. ``told``: the control stream is
+    open.
     """
     if got_work:
         return 0.0
     busy = since_work_s is not None and since_work_s < rhythm.busy_for_s
     period = rhythm.busy_s if busy else rhythm.idle_s
+    if told:
+        # An owner who wants fewer polls than that keeps them.
+        period = max(rhythm.told_s, rhythm.idle_s)
     return period * (1 - rhythm.jitter + 2 * rhythm.jitter * chance)
+
+
+def delay_when_told_no_more(rhythm: PollRhythm, *, chance: float) -> float:
+    """Seconds until the next poll after the control stream was lost, at most.
+
+    A fleet loses its streams together, so that ``chance`` (uniform in 0..1) spreads it over the whole idle period.
+    """
+    return rhythm.idle_s * chance
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Until when the intake waits (trio's clock), and whether news may end that sooner."""
+
+    until: float
+    ends_early: bool = True
+    """False after trouble: the control plane, or our disk, gets the time that it needs, whatever is said meanwhile."""
+
+
+def pause_end(pause: Pause, *, woken: bool, latest: float) -> float:
+    """When the pause ends: at once if the control plane has told of work, and not after ``latest``."""
+    if not pause.ends_early:
+        return pause.until
+    return float("-inf") if woken else min(pause.until, latest)

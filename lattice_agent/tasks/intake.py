@@ -3,6 +3,10 @@
 A poll comes only after every result that is due was delivered: the control plane then knows which tasks are done,
 and a lease that ran out while we worked is not handed out again. Expect random order, task ids we know, and more
 tasks than we have slots.
+
+While the control stream is open, the control plane tells when there is work (``wake``), and polls become rare. It may
+also tell to take none (``drain``); that holds as long as the stream on which it was said, because a control plane says
+it again on the next one, and one that is gone for good must not keep a node idle for ever.
 """
 
 import logging
@@ -19,7 +23,17 @@ from lattice_agent.link.line import Line
 from lattice_agent.link.patience import Patience
 from lattice_agent.state.clock import BootTime
 from lattice_agent.state.journal import Phase
-from lattice_agent.tasks.decide import Lease, Next, PollRhythm, poll_delay, spool_full
+from lattice_agent.tasks.decide import (
+    MAX_ID,
+    Lease,
+    Next,
+    Pause,
+    PollRhythm,
+    delay_when_told_no_more,
+    pause_end,
+    poll_delay,
+    spool_full,
+)
 from lattice_agent.tasks.run import Runs
 from lattice_agent.tasks.sender import Sender
 from lattice_agent.tasks.spool import Spool
@@ -32,8 +46,6 @@ log = logging.getLogger(__name__)
 BASE_S, CAP_S = 1.0, 60.0
 MAX_TAKEN: Final = 64
 """Tasks taken from one answer; the rest is ignored, and comes again when its leases die."""
-MAX_ID: Final = 1024
-"""Bytes of a task or lease id that is taken; the server's have 37 at most."""
 KILL_SWITCH_HEADER: Final = "x-lattice-task-execution-disabled"
 
 
@@ -53,7 +65,9 @@ class Intake:
         rhythm: PollRhythm,
         now: Callable[[], BootTime],
         rng: random.Random,
+        lease_changed: Callable[[str, str], None] | None = None,
     ) -> None:
+        """``lease_changed(task_id, lease_id)`` is told of a new lease for a task that is in a slot or waits for one."""
         self._line = line
         self._spool = spool
         self._runs = runs
@@ -70,6 +84,36 @@ class Intake:
         self._period_began = 0.0
         # Leases that could not be written yet: nothing is asked for before they are. At most MAX_TAKEN.
         self._unwritten: list[Lease] = []
+        self._lease_changed = lease_changed
+        self._told = False  # the control stream is open
+        self._woken = False  # there is work, and no poll has begun since that was said
+        self._draining = False
+        self._latest = float("inf")  # the next poll is not later
+        self._news = trio.Event()
+
+    def wake(self) -> None:
+        """There is work: poll as soon as it makes sense. Counts for the poll after one that is under way."""
+        self._woken = True
+        self._tell()
+
+    def drain(self, on: bool) -> None:
+        """Begin no poll, or go on polling; what runs is not touched, and results go out."""
+        if on != self._draining:
+            self._draining = on
+            log.warning("the control plane %s", "lets this node take no tasks" if on else "lets this node work again")
+            self._tell()
+
+    def stream_opened(self) -> None:
+        """From now on the control plane tells when there is work."""
+        self._told, self._latest = True, float("inf")
+
+    def stream_closed(self) -> None:
+        """It does so no more, and a ``drain`` of its has ended."""
+        if self._draining:
+            log.info("what the control stream said last was to take no tasks; that ends with it")
+        self._told = self._draining = False
+        self._latest = trio.current_time() + delay_when_told_no_more(self._rhythm, chance=self._rng.random())
+        self._tell()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Poll for ever."""
@@ -77,6 +121,9 @@ class Intake:
         while True:
             await self._runs.wait_free()
             await self._sender.caught_up()
+            if self._draining:
+                await self._news.wait()
+                continue
             try:
                 if spool_full(await self._spool.unsent()):
                     log.error("the result spool is full; no more work is taken until results are delivered")
@@ -84,20 +131,27 @@ class Intake:
                     continue
                 if self._unwritten:
                     await self._take(self._unwritten)
-                next_at = await self._poll()
+                pause = await self._poll()
                 self._trouble.succeeded()
             except StateError as error:
                 log.error("no work taken: %s; %s", error, error.hint())
-                next_at = trio.current_time() + self._trouble.failed(self._rng)
-            await trio.sleep_until(next_at)
+                pause = Pause(trio.current_time() + self._trouble.failed(self._rng), ends_early=False)
+            await self._rest(pause)
 
-    async def _poll(self) -> float:
-        """One poll; returns the time of the next.
+    async def _rest(self, pause: Pause) -> None:
+        await trio.lowlevel.checkpoint()
+        while (end := pause_end(pause, woken=self._woken, latest=self._latest)) > trio.current_time():
+            with trio.move_on_at(end):
+                await self._news.wait()
+
+    async def _poll(self) -> Pause:
+        """One poll; returns how long to wait for the next.
 
         The period runs from start to start, whatever an answer takes, and an extra poll right after work does not
         shift it.
         """
         began = trio.current_time()
+        self._woken, self._latest = False, float("inf")
         if not self._at_once:
             self._period_began = began
         params = {}
@@ -107,7 +161,7 @@ class Intake:
         reply = await self._line.get("/api/agent/tasks", params)
         delay = self._patience.after(reply.verdict, self._rng)
         if reply.answer is None or not reply.ok:
-            return trio.current_time() + delay
+            return Pause(trio.current_time() + delay, ends_early=False)
         self._note_kill_switch(KILL_SWITCH_HEADER in reply.answer.headers)
         leases = read_leases(reply.answer.body, received)
         if leases:
@@ -115,9 +169,10 @@ class Intake:
             await self._take(leases)
         since = None if self._last_work is None else trio.current_time() - self._last_work
         self._at_once = bool(leases)
-        delay = poll_delay(self._rhythm, got_work=bool(leases), since_work_s=since, chance=self._rng.random())
+        chance = self._rng.random()
+        delay = poll_delay(self._rhythm, got_work=bool(leases), since_work_s=since, chance=chance, told=self._told)
         on_period = self._period_began + delay
-        return on_period if on_period > trio.current_time() else began + delay
+        return Pause(on_period if on_period > trio.current_time() else began + delay)
 
     async def _take(self, leases: list[Lease]) -> None:
         """Write leases and bring their tasks on their way; StateError leaves them for the next try."""
@@ -128,9 +183,15 @@ class Intake:
             if then is Next.RUN or (row.phase is Phase.WAITING and not self._runs.has(row.task_id)):
                 # The second case: the journal knows it as waiting, but an earlier fault dropped it from the queue.
                 self._runs.add(row)
+            elif then is Next.WAIT and self._lease_changed is not None:
+                self._lease_changed(row.task_id, row.lease_id)
             elif then is Next.SEND:
                 log.info("task %s came again; its stored result goes out under the new lease", row.task_id)
                 self._sender.result_stored(row.task_id)
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
 
     def _note_kill_switch(self, on: bool) -> None:
         if on != self._kill_switch:

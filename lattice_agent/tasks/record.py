@@ -10,7 +10,7 @@ from lattice_agent.errors import StateError
 from lattice_agent.exec.outcome import Outcome
 from lattice_agent.exec.plan import Plan, Refusal, TaskRequest
 from lattice_agent.exec.supervision import LingerEnd
-from lattice_agent.tasks.outcomes import audit_fields
+from lattice_agent.tasks.outcomes import EndedBy, audit_fields
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +48,13 @@ class TaskAudit:
             fields["interpreter_path"] = decision.interpreter_path
         await self._run_sync(self._append_and_sync, "task.decided", fields)
 
-    async def outcome(self, task_id: str, outcome: Outcome) -> None:
-        """After the end of a run."""
-        await self.record("task.ended", task_id=task_id, **audit_fields(outcome))
+    async def outcome(self, task_id: str, outcome: Outcome, ended_by: EndedBy | None = None) -> None:
+        """After the end of a run; ``ended_by``: who ended it if it was cancelled."""
+        await self.record("task.ended", task_id=task_id, **audit_fields(outcome, ended_by))
+
+    async def cancelled(self, task_id: str, lease_id: str) -> None:
+        """The control plane did not want a task any more that had not started."""
+        await self.record("task.cancelled", task_id=task_id, lease_id=lease_id, cancelled_by=self._control_plane)
 
     async def lingered(self, over: LingerEnd) -> None:
         """Processes that were spared after their run are gone."""

@@ -34,7 +34,14 @@ from lattice_agent.tasks.shape import LOST, RESULT_BOUND, shrink, without_output
 from lattice_agent.tasks.spool import TEXT_DROPPED, Settlement, Spool
 from lattice_agent.wire.base import WireError, decode, encode
 from lattice_agent.wire.envelope import ErrorEnvelope
-from lattice_agent.wire.ext import BATCH_RESULTS, MAX_RESULTS, ResultBatch, ResultBatchAnswer, ResultVerdict
+from lattice_agent.wire.ext import (
+    BATCH_RESULTS,
+    MAX_RESULTS,
+    RESULT_DETAIL,
+    ResultBatch,
+    ResultBatchAnswer,
+    ResultVerdict,
+)
 from lattice_agent.wire.results import ResultReport, TaskResult
 
 log = logging.getLogger(__name__)
@@ -42,7 +49,7 @@ log = logging.getLogger(__name__)
 BROKEN_IN_A_ROW: Final = 3
 """So many 5xx one after another are the server's trouble, not a result's."""
 LEASE_ROOM: Final = 2048
-"""Bytes that lease id and framing add to a stored result, at most (``intake.MAX_ID``)."""
+"""Bytes that lease id and framing add to a stored result, at most (``decide.MAX_ID``)."""
 LINK_BASE_S, LINK_CAP_S = 0.5, 30.0
 ROW_BASE_S, ROW_CAP_S = 5.0, 600.0
 
@@ -255,7 +262,8 @@ class Sender:
                 log.error("task %s: its stored result cannot be read: %s", row.task_id, error)
         if result is None:
             result = without_output(row.task_id, self._node_id, LOST, row.output_limit, datetime.now(UTC))
-        return result.model_copy(update={"lease_id": row.lease_id})
+        detail = result.detail if self._features.has(RESULT_DETAIL) else None
+        return result.model_copy(update={"lease_id": row.lease_id, "detail": detail})
 
 
 def _fitting(due: list[tuple[str, int]]) -> list[str]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from lattice_agent.wire.base import BODY_LIMIT, encode
-from lattice_agent.wire.results import ResultReport, TaskResult
+from lattice_agent.wire.results import ResultReport, RunDetail, RunOutcome, TaskResult
 
 BODY_MARGIN: Final = 16 * 1024
 """Kept free below the body limit for the lease id, node id and framing, whatever their length."""
@@ -20,6 +20,9 @@ DEFAULT_OUTPUT_LIMIT: Final = 65_536
 MAX_OUTPUT_LIMIT: Final = 262_144
 TRUNCATED: Final = "exceeded task output limit; output truncated"
 LOST: Final = "lost: the task ran, but its result was dropped to keep the agent's store within its bound"
+CANCELLED: Final = "context canceled: cancelled by the control plane"
+"""The Go agent's words, and who it was."""
+CANCELLED_WAITING: Final = "cancelled by the control plane before it started"
 INTERRUPTED: Final = "interrupted: the agent ended while the task ran; whether it completed is not known"
 
 
@@ -58,6 +61,7 @@ class RawResult:
     error: str
     started_at: datetime
     finished_at: datetime
+    detail: RunDetail | None = None
 
 
 def shape(task_id: str, node_id: str, raw: RawResult, output_limit: int) -> TaskResult:
@@ -76,6 +80,7 @@ def shape(task_id: str, node_id: str, raw: RawResult, output_limit: int) -> Task
             error=_error_text(raw.error, cut_out, cut_err, limit),
             started_at=raw.started_at,
             finished_at=raw.finished_at,
+            detail=_cut_detail(raw.detail, is_cut=cut_out or cut_err),
         )
 
     cut_out = cut_out or raw.stdout_dropped > 0
@@ -107,7 +112,8 @@ def shrink(result: TaskResult, times: int, output_limit: int) -> TaskResult | No
     if times > 0:
         # The server refused a result that fits the limit of its lease: its own limit must be smaller.
         error, _ = cut(error, limit // 2)
-    return result.model_copy(update={"stdout": stdout, "stderr": stderr, "error": error})
+    detail = _cut_detail(result.detail, is_cut=cut_out or cut_err)
+    return result.model_copy(update={"stdout": stdout, "stderr": stderr, "error": error, "detail": detail})
 
 
 def without_output(task_id: str, node_id: str, error: str, output_limit: int, at: datetime) -> TaskResult:
@@ -126,6 +132,13 @@ def _error_text(error: str, cut_out: bool, cut_err: bool, limit: int) -> str:
     parts = [part for part in (error, f"{streams} {TRUNCATED}" if streams else "") if part]
     text, _ = cut("; ".join(parts), limit)
     return text
+
+
+def _cut_detail(detail: RunDetail | None, *, is_cut: bool) -> RunDetail | None:
+    """A success of which not all output is there is told as OUTPUT_LIMIT, whoever cut it."""
+    if detail is None or not is_cut or detail.outcome != RunOutcome.SUCCEEDED:
+        return detail
+    return detail.model_copy(update={"outcome": RunOutcome.OUTPUT_LIMIT.value})
 
 
 def _share(stdout: str, stderr: str, room: int) -> tuple[str, str, bool, bool]:

@@ -13,7 +13,7 @@ MAX_SCRIPTS: Final = 256
 
 
 class PolicySummary(WireModel):
-    """Bounds are the highest that a task can get; 0 means that none is set."""
+    """Bounds are the highest that a task can get whose script has no rule of its own; 0: not known, or none."""
 
     allow_exec: bool = False
     refusal: Annotated[str, OMIT] = ""
@@ -23,10 +23,14 @@ class PolicySummary(WireModel):
     levels: Annotated[Items[str], OMIT] = ()
     """Levels that a script may ask for here."""
     interpreters: Annotated[Items[str], OMIT] = ()
-    """Interpreters that are allowed and there, at the default level."""
+    """Interpreters that are allowed and there, at the default level (without one: at the first of ``levels``)."""
+    uneven_levels: Annotated[Items[str], OMIT] = ()
+    """Of ``levels`` those at which other interpreters are there: which, is not told."""
     only_listed_scripts: Annotated[bool, OMIT] = False
     listed_scripts: Annotated[Items[str], OMIT] = ()
-    """SHA-256 (hexadecimal) of scripts that policy lists as allowed."""
+    """SHA-256 (hexadecimal) of scripts that policy lists as allowed, and grants or demands no level or interpreter."""
+    ruled_scripts: Annotated[Items[str], OMIT] = ()
+    """Those whose rule names a level or an interpreter: what becomes of them is not told."""
     forbidden_scripts: Annotated[Items[str], OMIT] = ()
     lists_cut: Annotated[bool, OMIT] = False
     """Policy lists more scripts than are told."""

@@ -1,6 +1,6 @@
 """Handing out tasks (protocol reference 2.3)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -60,7 +60,8 @@ def lease(tables: Tables, node_id: str, room: int, now: datetime, attempt_limit:
     leased: list[LeasedTask] = []
     for grant in decision.grants:
         leased.append(_grant(tables, tasks[grant.task_id], grant, node_id, now))
-        changed.append(settle_task(tables, grant.task_id, now))
+        # A grant makes no room: whoever was told of a place before need not be told again.
+        changed.append(replace(settle_task(tables, grant.task_id, now), waiting=()))
     return Poll(tuple(leased), changed=tuple(changed))
 
 

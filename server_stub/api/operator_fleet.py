@@ -47,7 +47,13 @@ async def set_kill_switch(request: Request) -> Response:
     actor = await admit_operator(request)
     order = await read_order(request, SetKillSwitch)
     now = plane.now()
-    disabled = await plane.write(lambda tables: tasks.set_kill_switch(tables, actor, order.enabled, now))
+
+    def work(tables: Tables) -> tuple[bool, list[str]]:
+        disabled = tasks.set_kill_switch(tables, actor, order.enabled, now)
+        return disabled, [] if disabled else tables.tasks.waiting_nodes()
+
+    disabled, waiting = await plane.write(work)
+    plane.streams.wake(waiting)
     return document({"task_execution_disabled": disabled})
 
 

@@ -23,9 +23,16 @@ _REFUSALS: Final = (
     ("interpreter not found", "interpreter_missing"),
     ("refusing to replace this agent", "agent_replacement"),
     ("script header (line ", "request"),
+    ("script has ", "request"),
+    ("script is not valid Unicode", "request"),
     ("only scripts that this node's policy lists", "script"),
     ("this node's policy forbids this script", "script"),
     ("this node's policy lists this script", "script"),
+    ("this node's policy demands level ", "level"),
+    ("this node does not reach level ", "level"),
+    ("the script asks for level ", "level"),
+    ("level ", "level"),
+    ("scripts would keep the agent's supplementary groups", "level"),
 )
 """How they begin, and the rule in the words of our agent's policy."""
 _BEGINNINGS: Final = (

@@ -18,7 +18,7 @@ _WARNING_BYTES: Final = 240
 _FEATURE_BYTES: Final = 64
 _RUNTIME_TEXT_BYTES: Final = 512
 _DETAIL_BYTES: Final = 512
-_POLICY_BYTES: Final = 256
+_POLICY_BYTES: Final = 512
 _POLICY_NAMES: Final = 16
 """Levels and interpreters of a policy; there are four of each."""
 _MAX_CORES: Final = 4096
@@ -104,5 +104,5 @@ def clean_policy(policy: PolicySummary) -> PolicySummary:
     for name, items in lists.items():
         most = MAX_SCRIPTS if name.endswith("_scripts") else _POLICY_NAMES
         changes[name] = tuple(clean_text(item, _TEXT_BYTES) for item in items[:most])
-    cut = max(len(policy.listed_scripts), len(policy.forbidden_scripts)) > MAX_SCRIPTS
+    cut = any(len(items) > MAX_SCRIPTS for name, items in lists.items() if name.endswith("_scripts"))
     return policy.model_copy(update=changes | {"lists_cut": policy.lists_cut or cut})

@@ -52,11 +52,15 @@ def _judge(order: TaskOrder, sha256: str, policy: PolicySummary, asked: str) -> 
         return Verdict.REFUSED, f"{policy.refusal or 'the node runs no tasks'} (rule exec_disabled)"
     if sha256 in policy.forbidden_scripts:
         return Verdict.REFUSED, "the node's policy forbids this script (rule script)"
+    if sha256 in policy.ruled_scripts:
+        return Verdict.UNKNOWN, "the node's policy has a rule of its own for this script"
     refusal, listed = _refusal(order, sha256, policy, asked), sha256 in policy.listed_scripts
-    if not refusal and (listed or not policy.lists_cut):
-        return Verdict.RUNS, ""
-    if not refusal:
+    if not refusal and policy.lists_cut and not listed:
         return Verdict.UNKNOWN, f"{_UNTOLD}, and may forbid this one"
+    if not refusal and asked in policy.uneven_levels:
+        return Verdict.UNKNOWN, f"the node does not tell whether {order.interpreter} is there at level {asked}"
+    if not refusal:
+        return Verdict.RUNS, ""
     if listed:
         return Verdict.UNKNOWN, f"the node's policy lists this script; unless it grants more there: {refusal}"
     if policy.lists_cut:
@@ -74,7 +78,7 @@ def _refusal(order: TaskOrder, sha256: str, policy: PolicySummary, asked: str) -
         return f"level {asked} cannot be asked for here (rule level)"
     if not asked and not policy.default_level:
         return "a script that asks for no level is refused here (rule level)"
-    if order.interpreter not in policy.interpreters:
+    if order.interpreter not in policy.interpreters and asked not in policy.uneven_levels:
         return f"{order.interpreter} is not allowed or not there (rule interpreter)"
     return ""
 

@@ -122,6 +122,10 @@ class TaskTable(Protocol):
         task's concurrency; oldest task first."""
         ...
 
+    def waiting_nodes(self) -> list[str]:
+        """Nodes for which something is queued."""
+        ...
+
     def overdue(self, now: datetime, limit: int) -> list[tuple[str, str]]:
         """Task and node of queued targets whose queued clock has fired."""
         ...

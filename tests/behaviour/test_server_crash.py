@@ -69,6 +69,40 @@ def test_killed_while_taking_results(tmp_path: Path, point: str, batch: bool) ->
         assert states(server, operator_token) == [("finished", ["kept\n"])] * count
 
 
+@pytest.mark.parametrize("point", [BEFORE_COMMIT, AFTER_COMMIT])
+def test_killed_while_a_failure_stops_the_rest(tmp_path: Path, point: str) -> None:
+    """The failure and what it spares are one change: a server that comes back hands nothing out, or all of it."""
+    db_path = tmp_path / "control.db"
+    store = SqliteStore(str(db_path))
+    operator_token = create_operator_token(store, "op")
+    store.close()
+    with started(crashing(db_path, point)) as doomed:
+        with doomed.client(operator_token) as operator:
+            tokens = [
+                operator.post("/api/v1/nodes", json={"id": name}).raise_for_status().json()["token"]
+                for name in ("n1", "n2")
+            ]
+            order = {"nodes": ["n1", "n2"], "script": "false", "max_failures": 1}
+            operator.post("/api/v1/tasks", json=order).raise_for_status()
+        with doomed.client(tokens[0]) as node:
+            (lease,) = node.get("/api/agent/tasks", params={"node_id": "n1"}).raise_for_status().json()
+            body = {"node_id": "n1", "result": result(lease) | {"exit_code": 1}}
+            with pytest.raises(httpx.TransportError):
+                node.post("/api/agent/task-result", json=body)
+        assert doomed.wait() == -signal.SIGKILL
+
+    stopped = point == AFTER_COMMIT
+    with started(serving(db_path=str(db_path))) as server:
+        with server.client(operator_token) as operator:
+            (task,) = operator.get("/api/v1/tasks").raise_for_status().json()["tasks"]
+        assert task["outcomes"] == ({"cancelled": 1, "failed": 1} if stopped else {"leased": 1, "queued": 1})
+        with server.client(tokens[1]) as node:
+            handed = node.get("/api/agent/tasks", params={"node_id": "n2"}).raise_for_status().json()
+        assert len(handed) == (0 if stopped else 1)
+        with server.client(tokens[0]) as node:
+            assert node.post("/api/agent/task-result", json=body).status_code == 200
+
+
 def test_killed_at_any_moment_keeps_every_acknowledged_result(tmp_path: Path) -> None:
     db_path = tmp_path / "control.db"
     settings = {"db_path": str(db_path), "init_token_file": str(tmp_path / "token")}

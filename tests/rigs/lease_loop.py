@@ -15,6 +15,7 @@ import trio
 from lattice_agent.audit import AuditLog
 from lattice_agent.errors import StateError
 from lattice_agent.exec.outcome import Kind, Outcome, StreamCapture
+from lattice_agent.exec.output_stream import OnOutput
 from lattice_agent.exec.plan import Level, Limits, Plan, Refusal, RefusalKind, TaskRequest
 from lattice_agent.link.features import Features
 from lattice_agent.link.health import LinkHealth
@@ -26,7 +27,7 @@ from lattice_agent.state.journal import Journal
 from lattice_agent.tasks.decide import PollRhythm
 from lattice_agent.tasks.intake import Intake
 from lattice_agent.tasks.record import TaskAudit
-from lattice_agent.tasks.run import Runs
+from lattice_agent.tasks.run import Live, Runs
 from lattice_agent.tasks.sender import Sender
 from lattice_agent.tasks.spool import Spool
 from tests.rigs.reference_server import ReferenceServer
@@ -44,6 +45,8 @@ class ScriptedExecutor:
         self.ended: Counter[str] = Counter()
         self.duration_of: Callable[[str], float] = lambda task_id: duration_s
         self.stdout = stdout
+        self.grace_s = 0.0
+        """From a cancellation to its outcome."""
         self.running = 0
         self.most_running = 0
         self._started = trio.Event()
@@ -53,19 +56,27 @@ class ScriptedExecutor:
         while not self.running:
             await self._started.wait()
 
-    async def run(self, plan: Plan) -> Outcome:
+    async def run(self, plan: Plan, on_output: OnOutput | None = None) -> Outcome:
+        await trio.lowlevel.checkpoint_if_cancelled()
         self.starts[plan.run_id] += 1
         self.running += 1
         self._started.set()
         self._started = trio.Event()
         self.most_running = max(self.most_running, self.running)
+        kept = self.stdout[: plan.limits.output_bytes]
+        stdout = StreamCapture(kept=kept, produced=len(self.stdout))
+        if on_output is not None:
+            on_output("stdout", kept)
         try:
             await trio.sleep(self.duration_of(plan.run_id))
+        except trio.Cancelled:  # as the runner has it
+            with trio.CancelScope(shield=True):
+                await trio.sleep(self.grace_s)
+            return Outcome(Kind.CANCELLED, Level.HOST, signal=15, stdout=stdout, grace_s=self.grace_s)
         finally:
             self.running -= 1
         self.ended[plan.run_id] += 1
-        kept = self.stdout[: plan.limits.output_bytes]
-        return Outcome(Kind.EXITED, Level.HOST, exit_code=0, stdout=StreamCapture(kept=kept, produced=len(self.stdout)))
+        return Outcome(Kind.EXITED, Level.HOST, exit_code=0, stdout=stdout)
 
 
 def plan_for(request: TaskRequest) -> Plan | Refusal:
@@ -93,8 +104,10 @@ class LeaseLoop:
         slots: int = 2,
         boot_id: str = "boot-1",
         seed: int = 1,
+        live: Live | None = None,
     ) -> None:
         self.server = server
+        self.live_output = live
         self.executor = executor
         self.slots = slots
         self.boot_id = boot_id
@@ -126,6 +139,7 @@ class LeaseLoop:
             now=self.now,
             audit=record,
             result_stored=sender.result_stored,
+            live=self.live_output,
         )
         intake = Intake(line, self.spool, runs, sender, self.features, rhythm=PollRhythm(), now=self.now, rng=self.rng)
         return sender, runs, intake

@@ -82,6 +82,13 @@ class SqliteTasks:
         )
         return [(_task(row[:_TASK_COLUMNS]), _target(row[_TASK_COLUMNS:])) for row in rows]
 
+    def waiting_nodes(self) -> list[str]:
+        rows = self._connection.execute(
+            # The first condition on state is the index's own.
+            "SELECT DISTINCT node_id FROM target WHERE state IN ('queued', 'leased') AND state = 'queued'"
+        )
+        return [node_id for (node_id,) in rows]
+
     def overdue(self, now: datetime, limit: int) -> list[tuple[str, str]]:
         rows = self._connection.execute(
             "SELECT id, node_id FROM task JOIN target ON task_seq = seq WHERE queue_timeout_sec > 0"

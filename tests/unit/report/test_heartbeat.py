@@ -25,6 +25,7 @@ from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.hello import Addresses
 from lattice_agent.wire.metrics import Metrics
 from lattice_agent.wire.metrics_detail import AgentCost, MetricsDetail
+from lattice_agent.wire.policy import PolicySummary
 from lattice_agent.wire.runtime import AgentRuntime
 from tests.contract.test_golden_models import shape_of
 from tests.golden_files import exchange
@@ -104,6 +105,7 @@ def service(plane: ScriptedPlane, features: Features | None = None, **changes: A
         "run_sync": directly,
         "addresses": lambda: Addresses(internal_ip="10.0.0.5", internal_ipv6="fd00::5"),
         "runtime": runtime,
+        "policy": lambda: PolicySummary(allow_exec=True, default_level="strict"),
         "wireguard": WireGuard(),
         "rng": random.Random(1),
     }
@@ -289,6 +291,20 @@ async def test_details_are_measured_and_sent_only_while_announced(autojump_clock
     sent = [(at, body.get("metrics_detail")) for at, path, body, _ in plane.seen if path.endswith("metrics")]
     assert all(detail is None for at, detail in sent if not 35 < at < 70)
     assert [detail for at, detail in sent if 35 < at < 70] == [{"agent": {"tasks_running": 3}}] * 3
+
+
+async def test_the_policy_is_told_only_while_announced(autojump_clock: MockClock) -> None:
+    plane, features = ScriptedPlane(), Features()
+    with trio.move_on_after(100):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service(plane, features).run)
+            await trio.sleep(35)
+            features.announced(["policy.summary"])
+            await trio.sleep(35)
+            features.announced([])
+    sent = [(at, body.get("policy")) for at, path, body, _ in plane.seen if path.endswith("metrics")]
+    assert all(policy is None for at, policy in sent if not 35 < at < 70)
+    assert [policy for at, policy in sent if 35 < at < 70] == [{"allow_exec": True, "default_level": "strict"}] * 3
 
 
 async def test_a_heartbeat_that_is_refused_for_its_details_goes_on_without(

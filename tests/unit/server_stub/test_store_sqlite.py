@@ -2,23 +2,30 @@
 
 import sqlite3
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from lattice_agent.wire.results import TaskResult
+from server_stub.actions.cancelling import cancel_task
+from server_stub.actions.leasing import poll
 from server_stub.actions.registry import add_node, add_operator, revoke_operator, rotate_token
+from server_stub.actions.reporting import take_results
+from server_stub.actions.tasks import show_task
 from server_stub.bootstrap import create_operator_token, write_init_token
 from server_stub.config import Limits
 from server_stub.errors import Refused, SettingsError, StoreError, StoreLockedError
 from server_stub.ids import token_digest
 from server_stub.rules.accounts import Account
+from server_stub.rules.outcomes import describe
 from server_stub.rules.usage import Baseline
 from server_stub.store.base import Tables
 from server_stub.store.records import BY_AGENT, AuditEvent, Credential, StoredInventory
 from server_stub.store.sqlite import SqliteStore
 from server_stub.store.sqlite.schema import migrate
+from server_stub.times import to_us
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 EVERYTHING = {"action": None, "node_id": None, "limit": 10_000}
@@ -149,6 +156,48 @@ def test_an_older_database_is_brought_to_this_version_and_keeps_what_it_holds(pa
         store.write(lambda tables: tables.nodes.set_inventory(inventory))
         assert store.read(lambda tables: tables.nodes.inventory("n1")) == inventory
         store.close()
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_open_tasks_of_an_older_database_go_on(path: str, version: int) -> None:
+    """One that waits, one that is leased, one that failed, one that was given up."""
+    connection = database_of(path, version)
+    expires = to_us(NOW + timedelta(seconds=330))
+    states = {"queued": "queued", "leased": "leased", "reported": "failed", "lost": "lost"}
+    for number, (state, status) in enumerate(states.items(), 1):
+        connection.execute(
+            "INSERT INTO task (seq, id, actor, interpreter, script, script_sha256, timeout_sec, output_limit,"
+            " created_at, status, reason) VALUES (?, ?, 'op', 'sh', 'true', 'x', 30, 100, 0, ?, '')",
+            (number, state, status),
+        )
+        connection.execute(
+            "INSERT INTO target VALUES (?, 'n1', ?, 1, 'lease_of_it', ?, ?, NULL)",
+            (number, state, None if state == "queued" else expires, state == "reported"),
+        )
+    connection.execute("INSERT INTO result VALUES (3, 'n1', 'lease_of_it', 3, 'out', '', 'exit status 3', NULL, 5, 6)")
+    connection.commit()
+    connection.close()
+
+    store = SqliteStore(path)
+    outcomes = store.read(lambda tables: tables.tasks.outcomes(list(states)))
+    expected = {"queued": "queued", "leased": "leased", "reported": "failed", "lost": "lost"}
+    assert outcomes == {task_id: {word: 1} for task_id, word in expected.items()}
+    shown = store.read(lambda tables: show_task(tables, "reported"))
+    assert (shown.results[0].stdout, shown.results[0].detail, describe(shown.targets[0]).text) == (
+        "out",
+        None,
+        "failed",
+    )
+    store.write(lambda tables: cancel_task(tables, "op", "leased", "", NOW))
+    result = TaskResult(task_id="leased", lease_id="lease_of_it", exit_code=-1, error="context canceled")
+    report = store.write(lambda tables: take_results(tables, "n1", [result], NOW))
+    assert report.changed[0].ended
+    (handed,) = poll(store, "n1", 3, NOW, 5).tasks
+    assert handed.id == "queued"
+    leased = store.read(lambda tables: tables.tasks.target("leased", "n1"))
+    assert leased is not None
+    assert leased.reason == "cancelled by op"
+    store.close()
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])

@@ -1,0 +1,28 @@
+"""WebSockets of ``serve``: uvicorn's, with a bound where it has none.
+
+It stops reading while a message waits to be taken, but only after all messages of one read of the socket (up to
+256 KiB) are in its queue: of messages of one byte those are 37,000, which cost some 10 MiB.
+"""
+
+from typing import Final
+
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+from wsproto.events import BytesMessage, CloseConnection, TextMessage
+
+WAITING_MOST: Final = 512
+"""Messages that have arrived and were not taken. An agent's fill a read with some twenty."""
+_POLICY_VIOLATION: Final = 1008
+
+
+class BoundedWebSocket(WSProtocol):
+    """Closed with 1008 when more messages wait than WAITING_MOST."""
+
+    def handle_message(self, event: TextMessage | BytesMessage) -> None:
+        if self.queue.qsize() < WAITING_MOST:
+            super().handle_message(event)
+            return
+        self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": _POLICY_VIOLATION})
+        if not self.transport.is_closing():
+            self.transport.write(self.conn.send(CloseConnection(code=_POLICY_VIOLATION, reason="too many messages")))
+            self.transport.close()

@@ -1,0 +1,130 @@
+"""What is said of a task before it is sent; and that the header of a script is read as the agent reads it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lattice_agent.exec import script_header as of_agent
+from lattice_agent.wire.policy import PolicySummary
+from server_stub.rules.policy_preview import preview
+from server_stub.rules.script_header import HeaderError, asked_level
+from server_stub.rules.task_limits import TaskOrder, check_order
+
+DIGEST = "ab" * 32
+OPEN = {
+    "allow_exec": True,
+    "default_level": "strict",
+    "levels": ("strict", "network"),
+    "interpreters": ("sh", "bash"),
+    "max_timeout_sec": 60,
+    "max_output_bytes": 100_000,
+}
+
+
+def order(script: str = "true", interpreter: str = "sh", timeout: int = 30, output: int = 0) -> TaskOrder:
+    return check_order(["n1"], interpreter, script, timeout, output)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "verdict", "text"),
+    [
+        ({}, order(), "runs", "runs at level strict"),
+        ({}, order("# lattice: level=network\ntrue"), "runs", "runs at level network"),
+        (
+            {},
+            order(timeout=600, output=262_144),
+            *("runs", "runs at level strict, for 60 s at most, with 100000 bytes of output at most"),
+        ),
+        ({"allow_exec": False}, order(), "refused", "the node runs no tasks (rule exec_disabled)"),
+        ({"allow_exec": False, "refusal": "off"}, order(), "refused", "off (rule exec_disabled)"),
+        ({"refusal": "min_level is not reached"}, order(), "refused", "min_level is not reached"),
+        (
+            {"refusal": "min_level is not reached", "listed_scripts": (DIGEST,)},
+            order(),
+            "unknown",
+            "the node's policy lists this script; unless it grants more there: min_level is not reached",
+        ),
+        ({"forbidden_scripts": (DIGEST,)}, order(), "refused", "the node's policy forbids this script (rule script)"),
+        (
+            {"only_listed_scripts": True},
+            order(),
+            *("refused", "only listed scripts run, and this one is not among them (rule script)"),
+        ),
+        ({"only_listed_scripts": True, "listed_scripts": (DIGEST,)}, order(), "runs", "runs at level strict"),
+        (
+            {"only_listed_scripts": True, "lists_cut": True},
+            order(),
+            "unknown",
+            "the node's policy lists more scripts than it tells of; if this is none of them: "
+            "only listed scripts run, and this one is not among them (rule script)",
+        ),
+        (
+            {"lists_cut": True},
+            order(),
+            *("unknown", "the node's policy lists more scripts than it tells of, and may forbid this one"),
+        ),
+        ({}, order("true", "node"), "refused", "node is not allowed or not there (rule interpreter)"),
+        (
+            {},
+            order("# lattice: level=host\ntrue"),
+            *("refused", "level host cannot be asked for here (rule level)"),
+        ),
+        (
+            {},
+            order("# lattice: level=hots\ntrue"),
+            *("refused", "script header (line 1): there is no level 'hots' (rule request)"),
+        ),
+        (
+            {"ruled_scripts": (DIGEST,), "only_listed_scripts": True},
+            order(),
+            *("unknown", "the node's policy has a rule of its own for this script"),
+        ),
+        (
+            {"uneven_levels": ("network",)},
+            order("// lattice: level=network", "node"),
+            *("unknown", "the node does not tell whether node is there at level network"),
+        ),
+        (
+            {"uneven_levels": ("network",), "only_listed_scripts": True},
+            order("# lattice: level=network"),
+            *("refused", "only listed scripts run, and this one is not among them (rule script)"),
+        ),
+        ({"default_level": ""}, order(), "refused", "a script that asks for no level is refused here (rule level)"),
+    ],
+)
+def test_verdicts(changes: dict[str, Any], asked: TaskOrder, verdict: str, text: str) -> None:
+    said = preview(asked, DIGEST, PolicySummary(**(OPEN | changes)))
+    assert (said.verdict, said.text) == (verdict, text)
+    assert said.timeout_sec == min(asked.timeout_sec, 60)
+    assert said.output_limit == min(asked.output_limit, 100_000)
+
+
+def test_a_node_that_has_told_nothing() -> None:
+    said = preview(order(), DIGEST, None)
+    assert (said.verdict, said.text, said.level) == ("unknown", "the node has not told what it allows", "")
+    assert (said.timeout_sec, said.output_limit) == (30, 65_536)
+
+
+LINES = st.one_of(
+    st.sampled_from(
+        [
+            *("#!/bin/sh", "# lattice: level=network", "## LATTICE: level=strict", "// lattice: level=host", "\ufeff"),
+            *("  # lattice:", "# lattice: level=", "# lattice: level=hots", "# lattice: level=host level=host\r"),
+            *("# lattice: LEVEL=host", "echo # lattice: level=host", "# lattice : level=host", ""),
+        ]
+    ),
+    st.text(max_size=12),
+)
+
+
+@given(st.lists(LINES, max_size=14).map("\n".join), st.sampled_from(["sh", "bash", "python3", "node"]))
+def test_headers_are_read_as_the_agent_reads_them(script: str, interpreter: str) -> None:
+    try:
+        expected = of_agent.asked_level(script, interpreter)
+    except of_agent.HeaderError:
+        with pytest.raises(HeaderError):
+            asked_level(script, interpreter)
+        return
+    assert asked_level(script, interpreter) == (expected or "")
