@@ -3,6 +3,7 @@
 
 import logging
 from itertools import chain
+from math import ceil
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -66,6 +67,8 @@ class Envelope:
             await self._app(scope, receive, exchange.send)
         except Refused as refusal:
             answer = error_answer(scope, refusal.status, refusal.code, refusal.message)
+            if refusal.retry_after_s is not None:
+                answer.headers["retry-after"] = str(ceil(refusal.retry_after_s))
             await exchange.refuse(answer, receive)
         except ClientDisconnect:
             _LOG.debug("client went away: %r", scope["path"])
