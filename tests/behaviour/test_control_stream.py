@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from lattice_agent.wire.control import MAX_FRAME
-from server_stub.config import Limits
 from tests.rigs.live_plane import SECONDS, Event, Script, Talk, live_plane
 
 pytestmark = pytest.mark.slow
@@ -171,7 +170,7 @@ async def test_streams_of_a_revoked_credential_are_closed_soon(
 
 async def test_more_frames_than_the_rate_are_read_slower_and_not_lost(tmp_path: Path) -> None:
     script = Script([("stdout", b"x")] * 100)
-    async with live_plane(tmp_path, limits=Limits(frame_rate=100, frame_burst=10)) as plane:
+    async with live_plane(tmp_path, limits={"frame_rate": 100, "frame_burst": 10}) as plane:
         node = await plane.node("n1")
         task = await plane.task("n1")
         lease = await node.poll()
