@@ -46,10 +46,11 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """Those of the path, of all its routes: the framework names only those of the first."""
+    """Those of the path, of all its routes: the framework names only those of the first. A path with a place in it
+    that would match as well is another one."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
-    found = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    return set(chain.from_iterable(found))
+    found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return set(chain.from_iterable(route.methods or () for route in found if route.path == found[0].path))
 
 
 class Envelope:
