@@ -1,7 +1,8 @@
 """The operator API's answers, as far as a command shows them.
 
 Read like messages of the wire: unknown fields are ignored, ``null`` is the empty value, a wrong type is an
-``AnswerError`` that names the field. ``--json`` prints the answer itself and never passes through here.
+``AnswerError`` that names the field. ``--json`` prints the answer itself and never passes through here. Tasks have a
+file of their own.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,6 @@ from typing import Any, TypeVar
 
 from lattice_agent.wire.base import Int, Items, Time, WireError, WireModel, parse
 from server_stub.cli.errors import AnswerError
-from server_stub.rules.states import OPEN_STATUSES
 
 
 class Node(WireModel):
@@ -27,6 +27,11 @@ class Node(WireModel):
     metrics: Mapping[str, Any] = {}
     agent_runtime: Mapping[str, Any] = {}
     metrics_detail: Mapping[str, Any] = {}
+    tags: Items[str] = ()
+    draining: bool = False
+    policy: Mapping[str, Any] = {}
+    control_stream: bool = False
+    """Whether its control stream is up now."""
 
 
 class NodeAnswer(WireModel):
@@ -83,56 +88,6 @@ class UserList(WireModel):
     users: Items[User] = ()
 
 
-class Result(WireModel):
-    """What one node sent back for a task."""
-
-    node_id: str = ""
-    exit_code: Int = 0
-    stdout: str = ""
-    stderr: str = ""
-    error: str = ""
-    started_at: Time = None
-    finished_at: Time = None
-    received_at: Time = None
-
-
-class Task(WireModel):
-    """A task; sizes in bytes. ``results`` only where one task was asked for."""
-
-    id: str
-    actor: str = ""
-    nodes: Items[str] = ()
-    interpreter: str = ""
-    script_sha256: str = ""
-    script_size_bytes: Int = 0
-    timeout_sec: Int = 0
-    output_limit: Int = 0
-    status: str = ""
-    reason: str = ""
-    attempts: Int = 0
-    created_at: Time = None
-    started_at: Time = None
-    finished_at: Time = None
-    results: Items[Result] = ()
-
-    @property
-    def ended(self) -> bool:
-        """Neither queued nor leased: a status of a newer server that we do not know is an end, too."""
-        return self.status not in OPEN_STATUSES
-
-
-class TaskAnswer(WireModel):
-    """One task."""
-
-    task: Task
-
-
-class TaskList(WireModel):
-    """Tasks, newest first."""
-
-    tasks: Items[Task] = ()
-
-
 class UserUsage(WireModel):
     """What a user has transferred, in bytes; quota 0 is none."""
 
@@ -176,6 +131,26 @@ class BookingList(WireModel):
     """Bookings, oldest first."""
 
     bookings: Items[Booking] = ()
+
+
+class Operator(WireModel):
+    """Somebody with a token."""
+
+    name: str
+    created_at: Time = None
+    revoked_at: Time = None
+
+
+class OperatorAnswer(WireModel):
+    """One operator."""
+
+    operator: Operator
+
+
+class OperatorList(WireModel):
+    """All operators, the revoked ones too."""
+
+    operators: Items[Operator] = ()
 
 
 class AuditEvent(WireModel):

@@ -5,12 +5,16 @@ What is bounded: connecting, and every pause inside an exchange, by the phase ti
 ``ANSWER_LIMIT``. Nothing is asked twice: whether a request that got no answer was carried out is not known, and only
 the caller can say if repeating it is harmless.
 
+A stream of events goes on as long as the server has something to say, and is bounded by its caller's deadline, by
+``SILENCE_S`` between two pieces, and by the size of one event.
+
 Nothing from the environment takes part: a proxy or .netrc entry would be one more place the token goes to.
 """
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from math import isfinite
 from time import monotonic
 from types import TracebackType
@@ -21,12 +25,15 @@ import httpx
 
 from server_stub.cli.connection import Connection
 from server_stub.cli.errors import AnswerError, TryLaterError, UnavailableError
+from server_stub.cli.event_stream import OPENED, Event, EventParser
 from server_stub.cli.refusal import refusal, repeated
 from server_stub.errors import ControlError, SettingsError
 
 CONNECT_S: Final = 10.0
 QUIET_S: Final = 30.0
 EXCHANGE_S: Final = 60.0
+SILENCE_S: Final = 45.0
+"""A stream of events has a sign of life every 15 s; after three that did not come the connection is taken for dead."""
 ANSWER_LIMIT: Final = 64 * 2**20
 """Bytes. One node's result is at most 0.5 MiB of text, 3 MiB when all of it is escaped; a larger answer is an error."""
 
@@ -81,6 +88,29 @@ class OperatorApi:
         """The answer to a JSON object."""
         return self._exchange("PUT", path, params={}, body=body, wait_s=0)
 
+    def listen(self, path: Path, params: Params, deadline: float) -> Generator[Event, None, None]:
+        """``OPENED``, then events until the server closes the stream; close it to end it earlier.
+
+        Raises ``TryLaterError`` when ``deadline`` (of ``monotonic``) has passed.
+        """
+        request = self._http.build_request(
+            "GET",
+            f"{self._server}{_PREFIX}/{_joined(path)}",
+            params=params or None,
+            headers={"Accept": "text/event-stream"},
+            timeout=httpx.Timeout(QUIET_S, connect=CONNECT_S, read=SILENCE_S),
+        )
+        with self._answer(request) as response:
+            if response.headers.get("content-type", "").partition(";")[0].strip() != "text/event-stream":
+                _understood(response, _bounded_body(response, monotonic() + EXCHANGE_S))
+                raise AnswerError("the answer is not a stream of events")
+            yield Event(OPENED, "")
+            parser = EventParser()
+            for piece in response.iter_raw():
+                yield from parser.feed(piece)
+                if monotonic() > deadline:
+                    raise TryLaterError("the stream of events went on for longer than was asked for")
+
     def _exchange(
         self, method: str, path: Path, *, params: Params, body: Mapping[str, object] | None, wait_s: int
     ) -> Answer:
@@ -92,18 +122,23 @@ class OperatorApi:
             headers={} if body is None else {"Content-Type": "application/json"},
             timeout=httpx.Timeout(QUIET_S, connect=CONNECT_S, read=QUIET_S + wait_s),
         )
-        deadline = monotonic() + EXCHANGE_S + wait_s
+        with self._answer(request) as response:
+            raw = _bounded_body(response, monotonic() + EXCHANGE_S + wait_s)
+        return _understood(response, raw)
+
+    @contextmanager
+    def _answer(self, request: httpx.Request) -> Iterator[httpx.Response]:
+        """The answer with its body still to read; failures of both become ours."""
         try:
             response = self._http.send(request, stream=True)
             try:
-                raw = _bounded_body(response, deadline)
+                yield response
             finally:
                 response.close()
         except httpx.TimeoutException as error:
-            raise _timed_out(error, self._server, method) from None
+            raise _timed_out(error, self._server, request.method) from None
         except httpx.HTTPError as error:
             raise _unreachable(error, self._server) from None
-        return _understood(response, raw)
 
 
 def _joined(path: Path) -> str:

@@ -32,6 +32,7 @@ _BYTES_OF: Final = {"": 1, "B": 1} | {
     for power, prefix in ((1, "k"), (1, "K"), (2, "M"), (3, "G"), (4, "T"), (5, "P"))
 }
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TAG: Final = re.compile(r"[a-z0-9_.-]{1,32}")
 _LONGEST: Final = 64  # characters of a number we look at; more is no number anybody means
 _BIGGEST_COUNT: Final = 2**63 - 1
 
@@ -105,6 +106,17 @@ def identifier(text: str) -> str:
         raise ArgumentTypeError(
             f"{text[:_LONGEST]!a} is not an id: 1 to 128 of A-Z a-z 0-9 _ . : -, the first a letter or digit"
         )
+    return text
+
+
+def tag(text: str) -> str:
+    """A tag of a node.
+
+    >>> tag("web-1")
+    'web-1'
+    """
+    if not _TAG.fullmatch(text):
+        raise ArgumentTypeError(f"{text[:_LONGEST]!a} is not a tag: 1 to 32 of a-z 0-9 _ - .")
     return text
 
 

@@ -8,8 +8,9 @@ failures in a row), and a server that answers at once although asked to wait (``
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final
 
-from server_stub.cli.answers import TaskAnswer, read
+from server_stub.cli.answers import read
 from server_stub.cli.errors import TryLaterError, UnavailableError
+from server_stub.cli.task_answers import TaskAnswer
 from server_stub.errors import ControlError
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ def wait_for_end(api: "OperatorApi", task_id: str) -> "Answer":
     while True:
         asked = monotonic()
         if asked - start >= FOLLOW_S:
-            raise TryLaterError(f"task {task_id} has not ended after {FOLLOW_S:.0f} s", hint=_later(task_id))
+            raise TryLaterError(f"task {task_id} has not ended after {FOLLOW_S:.0f} s", hint=later(task_id))
         try:
             answer = api.get(("tasks", task_id), wait_s=POLL_S)
         except (UnavailableError, TryLaterError) as error:
             if monotonic() - last_answer >= OUTAGE_S:
-                raise _given_up(error, task_id) from None
+                raise given_up(error, task_id) from None
         else:
             if read(TaskAnswer, answer).task.ended:
                 return answer
@@ -44,9 +45,11 @@ def wait_for_end(api: "OperatorApi", task_id: str) -> "Answer":
         sleep(max(0.0, PAUSE_S - (monotonic() - asked)))
 
 
-def _given_up(error: ControlError, task_id: str) -> ControlError:
-    return type(error)(str(error), hint=_later(task_id))
+def given_up(error: ControlError, task_id: str) -> ControlError:
+    """The error, with the way to the task as its next step."""
+    return type(error)(str(error), hint=later(task_id))
 
 
-def _later(task_id: str) -> str:
+def later(task_id: str) -> str:
+    """The next step after a wait that ended before the task."""
     return f"the task goes on; see it with lattice-control task show {task_id}"

@@ -17,6 +17,7 @@ GROUPS: Final = {
     "user": "users of the proxy",
     "task": "scripts for nodes",
     "usage": "proxy traffic",
+    "operator": "operators, their tokens and passwords",
 }
 
 

@@ -26,11 +26,17 @@ _COLUMNS = (
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--action", metavar="ACTION", type=name, help="only this action, such as task.create")
     parser.add_argument("--node", metavar="NODE", type=name, help="only events about this node")
+    parser.add_argument(
+        "--search",
+        metavar="TEXT",
+        type=name,
+        help="only events with this text in actor, action, target, node or reason",
+    )
     parser.add_argument("--limit", metavar="N", type=whole(1, 1000), default=50, help="at most this many; %(default)s")
 
 
 def _run(args: argparse.Namespace, screen: Screen) -> int:
-    wanted = {"action": args.action, "node": args.node, "limit": args.limit}
+    wanted = {"action": args.action, "node": args.node, "q": args.search, "limit": args.limit}
     with connect(args) as api:
         answer = api.get(("audit",), {key: value for key, value in wanted.items() if value is not None})
     if args.json:

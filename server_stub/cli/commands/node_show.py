@@ -33,6 +33,8 @@ def _lines(node: Node) -> Iterator[str]:
             ("node", node.id),
             ("name", node.name),
             ("state", state(node)),
+            ("tags", ", ".join(node.tags)),
+            ("control stream", "up" if node.control_stream else "down: the node asks for tasks from time to time"),
             ("agent", node.agent_version),
             ("last seen", moment(node.last_seen)),
             ("created", moment(node.created_at)),
@@ -43,6 +45,7 @@ def _lines(node: Node) -> Iterator[str]:
     yield from _part("metrics", node.metrics)
     yield from _part("metrics in detail", node.metrics_detail)
     yield from _part("agent runtime", node.agent_runtime)
+    yield from _part("policy, as the node tells it", node.policy)
 
 
 def _part(title: str, reported: Mapping[str, object]) -> Iterator[str]:

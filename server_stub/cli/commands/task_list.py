@@ -3,16 +3,19 @@
 import argparse
 import os
 
-from server_stub.cli.answers import Task, TaskList, read
+from server_stub.cli.answers import read
 from server_stub.cli.arguments import name, whole
 from server_stub.cli.command import Command, connect
+from server_stub.cli.progress import outcome_words
 from server_stub.cli.screen import Screen
+from server_stub.cli.task_answers import Task, TaskList
 from server_stub.cli.text import Column, moment, table
 from server_stub.rules.states import TaskStatus
 
 _COLUMNS = (
     Column("TASK"),
     Column("STATUS"),
+    Column("OUTCOMES"),
     Column("NODES"),
     Column("INTERPRETER"),
     Column("CREATED"),
@@ -52,6 +55,7 @@ def _row(task: Task) -> tuple[str, ...]:
     return (
         task.id,
         task.status,
+        outcome_words(task.outcomes),
         ", ".join(task.nodes),
         task.interpreter,
         moment(task.created_at),

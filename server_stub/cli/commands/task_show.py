@@ -3,11 +3,12 @@
 import argparse
 import os
 
-from server_stub.cli.answers import TaskAnswer, read
+from server_stub.cli.answers import read
 from server_stub.cli.arguments import identifier
 from server_stub.cli.command import Command, connect
 from server_stub.cli.outcome import show_task
 from server_stub.cli.screen import Screen
+from server_stub.cli.task_answers import TaskAnswer
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +27,12 @@ def _run(args: argparse.Namespace, screen: Screen) -> int:
 
 COMMAND = Command(
     words=("task", "show"),
-    summary="show a task and the results of its nodes",
-    details="The script itself is not shown: the server answers with its SHA-256 only.",
+    summary="show a task: how it ended on each node, when and why, and what it printed",
+    details=(
+        "Times are followed by the seconds since the one before. The clocks are: queued (on the server), wall and CPU "
+        "time of the script, and the grace between SIGTERM and SIGKILL; the one that ended it is named. Nodes with "
+        "other agents tell less. The script itself is not shown: the server answers with its SHA-256 only."
+    ),
     add_arguments=_add_arguments,
     run=_run,
 )

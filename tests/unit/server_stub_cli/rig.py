@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -47,6 +48,18 @@ class Reply:
 
 def reply(document: object, status: int = 200) -> Reply:
     return Reply(status, json.dumps(document).encode())
+
+
+def events(*told: tuple[str, object]) -> Reply:
+    """A stream of events that ends after these."""
+    body = "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in told)
+    return Reply(200, body.encode(), {"Content-Type": "text/event-stream; charset=utf-8"})
+
+
+def piece(stream: str, offset: int, data: bytes, position: int | None = None) -> tuple[str, object]:
+    """An ``output`` event; ``position`` is the offset if left out, as it is while only one stream is written to."""
+    at = offset if position is None else position
+    return "output", {"stream": stream, "offset": offset, "position": at, "data": b64encode(data).decode()}
 
 
 def refusal(status: int, code: str, message: str) -> Reply:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from server_stub.cli import follow
 from tests.unit.server_stub_cli.rig import NODE_TOKEN, Control, FakeApi, refusal, reply
 
 AT = "2026-01-02T03:04:05Z"
@@ -82,6 +81,19 @@ RUN = ("task", "run", "-", "--node", "n1", "--interpreter", "bash")
         ),
         (["task", "show", "t1"], ("GET", "/tasks/t1", {}, None)),
         (["task", "cancel", "t1"], ("POST", "/tasks/t1/cancel", {}, {})),
+        (["task", "cancel", "t1", "--node", "n1"], ("POST", "/tasks/t1/cancel", {}, {"node": "n1"})),
+        (["task", "rerun", "t1"], ("POST", "/tasks/t1/rerun", {}, {"only": "all"})),
+        (["task", "rerun", "t1", "--failed"], ("POST", "/tasks/t1/rerun", {}, {"only": "failed"})),
+        (["node", "tag", "n1"], ("GET", "/nodes/n1", {}, None)),
+        (["node", "tag", "n1", "web", "db", "web"], ("POST", "/nodes/n1/tags", {}, {"tags": ["web", "db"]})),
+        (["node", "tag", "n1", "--clear"], ("POST", "/nodes/n1/tags", {}, {"tags": []})),
+        (["node", "drain", "n1"], ("POST", "/nodes/n1/drain", {}, {"draining": True})),
+        (["node", "undrain", "n1"], ("POST", "/nodes/n1/drain", {}, {"draining": False})),
+        (["operator", "add", "ada"], ("POST", "/operators", {}, {"name": "ada"})),
+        (["operator", "list"], ("GET", "/operators", {}, None)),
+        (["operator", "revoke", "ada"], ("POST", "/operators/ada/revoke", {}, {})),
+        (["operator", "password", "ada", "--clear"], ("POST", "/operators/ada/password", {}, {"password": None})),
+        (["audit", "--search", "a b"], ("GET", "/audit", {"q": "a b", "limit": "50"}, None)),
         (["usage", "show"], ("GET", "/usage", {}, None)),
         (["usage", "show", "--user", "u1", "--node=n1"], ("GET", "/usage", {"user": "u1", "node": "n1"}, None)),
         (["usage", "show", "--format", "json"], ("GET", "/usage", {}, None)),
@@ -170,18 +182,42 @@ def test_an_answer_without_a_token_prints_nothing_to_paste(control: Control, api
 
 def test_node_list_is_a_table(control: Control, api: FakeApi) -> None:
     nodes = [
-        {"id": "n1", "name": "Eins", "online": True, "agent_version": "1.0", "last_seen": AT},
-        {"id": "node-2", "name": None, "last_seen": None},
+        {"id": "n1", "name": "Eins", "online": True, "agent_version": "1.0", "last_seen": AT, "tags": ["db", "web"]},
+        {"id": "node-2", "name": None, "last_seen": None, "draining": True},
         {"id": "n3", "name": "Drei", "online": True, "disabled": True},
     ]
     api.answers(reply({"nodes": nodes}))
 
     assert control("node", "list").out.splitlines() == [
-        "NODE    NAME  STATE     AGENT  LAST SEEN",
-        "n1      Eins  online    1.0    2026-01-02 03:04:05Z",
-        "node-2  -     offline   -      -",
-        "n3      Drei  disabled  -      -",
+        "NODE    NAME  STATE              TAGS     AGENT  LAST SEEN",
+        "n1      Eins  online             db, web  1.0    2026-01-02 03:04:05Z",
+        "node-2  -     offline, draining  -        -      -",
+        "n3      Drei  disabled           -        -      -",
     ]
+    assert [line.split()[0] for line in control("node", "list", "--tag", "web").out.splitlines()] == ["NODE", "n1"]
+    assert [node["id"] for node in control("node", "list", "--tag=db", "--json").document["nodes"]] == ["n1"]
+    assert "no node has web and x" in control("node", "list", "--tag=web", "--tag=x").err
+
+
+def test_tags_are_added_and_removed_from_what_is_there(control: Control, api: FakeApi) -> None:
+    api.answers(
+        reply({"node": {"id": "n1", "tags": ["db", "old"]}}), reply({"node": {"id": "n1", "tags": ["db", "web"]}})
+    )
+
+    ran = control("node", "tag", "n1", "--add", "web", "--add", "db", "--remove", "old")
+
+    assert api.asked[1].body == {"tags": ["db", "web"]}
+    assert ran.out == "node n1 has tags db, web\n"
+
+
+def test_a_token_is_shown_even_if_the_tags_are_refused(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"node": {"id": "n1"}, "token": NODE_TOKEN}), refusal(400, "bad_request", "at most 16 tags"))
+
+    ran = control("node", "add", "n1", "--tag", "web")
+
+    assert ran.code == os.EX_DATAERR
+    assert f"token  {NODE_TOKEN}" in ran.out
+    assert "at most 16 tags" in ran.err
 
 
 def test_empty_lists_say_what_to_do_beside_the_output(control: Control, api: FakeApi) -> None:
@@ -231,7 +267,8 @@ def test_node_show_has_a_section_for_each_report(control: Control, api: FakeApi)
 
     lines = control("node", "show", "n1").out.splitlines()
 
-    assert "state      online" in lines
+    assert "state           online" in lines
+    assert "control stream  down: the node asks for tasks from time to time" in lines
     assert lines[lines.index("host facts") + 1 :][:2] == ["  hostname      h", "  memory_total  4.0 GiB"]
     assert "  allow_exec  no" in lines
     assert "metrics" not in lines
@@ -295,94 +332,75 @@ def test_a_wrong_task_is_refused_before_anything_is_sent(
     assert api.asked == []
 
 
-def test_follow_puts_each_stream_where_the_script_put_it(control: Control, api: FakeApi) -> None:
-    api.answers(reply({"task": TASK}), reply({"task": FINISHED}))
+def test_a_task_for_tags_with_limits_of_its_fan_out(control: Control, api: FakeApi) -> None:
+    api.answers(reply({"task": TASK | {"nodes": ["n1", "n2"]}}))
 
-    ran = control(*RUN, "--follow", stdin=b"true")
+    ran = control(
+        *("task", "run", "-", "--interpreter=sh", "--tag=web", "--tag=eu", "--concurrency=10", "--max-failures=2"),
+        "--queue-timeout=5m",
+        stdin=b"true",
+    )
 
-    assert ran.code == 0
-    assert ran.out == "out 1\nout 2\n"
-    assert ran.err.splitlines() == [
-        "task task_1 is queued; interrupting the wait does not stop it",
-        "warn",
-        "task task_1 finished on n1: exit 0, took 1.50 s",
-    ]
+    assert api.asked[0].body == {
+        "tags": ["web", "eu"],
+        "interpreter": "sh",
+        "script": "true",
+        "concurrency": 10,
+        "max_failures": 2,
+        "queue_timeout_sec": 300,
+    }
+    assert ran.out == "task task_1 is queued for 2 nodes; see it with lattice-control task show task_1\n"
 
 
 @pytest.mark.parametrize(
-    ("end", "last"),
+    ("argv", "code", "text"),
     [
-        ({"status": "failed", "results": [RESULT | {"exit_code": 3}]}, "failed on n1: exit 3, took 1.50 s"),
-        (
-            {"status": "failed", "results": [RESULT | {"exit_code": -1, "error": "timed out", "finished_at": None}]},
-            "failed on n1: exit -1, timed out",
-        ),
-        ({"status": "lost", "reason": "no result after 5 leases", "results": []}, "lost: no result after 5 leases"),
-        ({"status": "cancelled", "reason": "cancelled by an operator"}, "cancelled: cancelled by an operator"),
+        (("task", "run", "-", "--interpreter", "sh"), os.EX_USAGE, "neither --node nor --tag is given"),
+        ((*RUN, "--tag", "web"), os.EX_USAGE, "--node and --tag are both given"),
+        ((*RUN, "--queue-timeout", "0"), os.EX_DATAERR, "--queue-timeout is 0 s"),
+        (("node", "tag", "n1", "web", "--add", "db"), os.EX_USAGE, "exclude each other"),
+        (("node", "tag", "n1", "--clear", "--remove", "db"), os.EX_USAGE, "exclude each other"),
+        (("operator", "password", "ada"), os.EX_USAGE, "give it with --password-file PATH"),
     ],
 )
-def test_follow_ends_with_1_unless_the_task_finished(
-    control: Control, api: FakeApi, end: dict[str, Any], last: str
+def test_what_does_not_fit_together_is_refused_before_anything_is_sent(
+    control: Control, api: FakeApi, argv: tuple[str, ...], code: int, text: str
 ) -> None:
-    api.answers(reply({"task": TASK}), reply({"task": TASK | end}))
+    ran = control(*argv, stdin=b"true")
 
-    ran = control(*RUN, "--follow", stdin=b"true")
+    assert (ran.code, ran.out) == (code, "")
+    assert text in ran.err
+    assert api.asked == []
+
+
+def test_preview_ends_with_1_if_a_node_would_refuse(control: Control, api: FakeApi) -> None:
+    runs = {"node_id": "n1", "verdict": "runs", "text": "", "level": "strict", "timeout_sec": 30, "online": True}
+    refused = {"node_id": "n2", "verdict": "refused", "text": "only listed scripts run there"}
+    order = ("task", "preview", "-", "--tag", "web", "--interpreter", "sh")
+    api.answers(reply({"nodes": [runs, refused]}), reply({"nodes": [runs]}))
+
+    ran = control(*order, stdin=b"true")
 
     assert ran.code == 1
-    assert ran.err.splitlines()[-1] == f"task task_1 {last}"
-
-
-def test_follow_of_several_nodes_has_a_heading_for_each_that_no_script_can_fake(control: Control, api: FakeApi) -> None:
-    results = [RESULT | {"stdout": "== n2: exit 0\n"}, RESULT | {"node_id": "n2", "exit_code": 2, "stdout": ""}]
-    end = FINISHED | {"nodes": ["n1", "n2"], "status": "failed", "results": results}
-    api.answers(reply({"task": TASK}), reply({"task": end}))
-
-    ran = control(*RUN, "--node", "n2", "--follow", stdin=b"true")
-
     assert ran.out.splitlines() == [
-        "== n1: exit 0, took 1.50 s",
-        "-- stdout",
-        "   == n2: exit 0",
-        "-- stderr",
-        "   warn",
-        "== n2: exit 2, took 1.50 s",
-        "-- stderr",
-        "   warn",
+        "NODE  VERDICT  STATE    LEVEL   TIMEOUT  OUTPUT",
+        "n1    runs     online   strict  30 s     -",
+        "n2    refused  offline  -       -        -",
+        "n2: only listed scripts run there",
     ]
-    assert ran.err.splitlines()[-1] == "task task_1 failed"
-
-
-def test_follow_with_json_prints_one_document(control: Control, api: FakeApi) -> None:
-    api.answers(reply({"task": TASK}), reply({"task": FINISHED | {"status": "failed"}}))
-
-    ran = control(*RUN, "--follow", "--json", stdin=b"true")
-
-    assert ran.code == 1
-    assert ran.document["task"]["status"] == "failed"
-
-
-def test_a_wait_that_fails_names_the_task_that_goes_on(
-    control: Control, api: FakeApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(follow, "OUTAGE_S", 0.0)
-    api.answers(reply({"task": TASK}), refusal(503, "x", "stopping"))
-
-    ran = control(*RUN, "--follow", stdin=b"true")
-
-    assert ran.code == os.EX_TEMPFAIL
-    assert "the task goes on; see it with lattice-control task show task_1" in ran.err
+    assert control(*order, stdin=b"true").code == 0
 
 
 def test_task_list_is_a_table(control: Control, api: FakeApi) -> None:
     lost = TASK | {"id": "task_2", "nodes": ["n1", "n2"], "status": "lost", "reason": "no result after 5 leases"}
+    lost |= {"outcomes": {"succeeded": 1, "lost": 1}}
     api.answers(reply({"tasks": [lost, FINISHED]}))
 
-    assert control("task", "list").out.splitlines() == [
-        "TASK    STATUS    NODES   INTERPRETER  CREATED               ENDED                 ASKED BY  REASON",
-        "task_2  lost      n1, n2  bash         2026-01-02 03:04:05Z  -                     ada       "
-        "no result after 5 leases",
-        "task_1  finished  n1      bash         2026-01-02 03:04:05Z  2026-01-02 03:04:06Z  ada       -",
-    ]
+    shown = control("task", "list").out.splitlines()
+
+    assert [line.split("  ")[0] for line in shown] == ["TASK", "task_2", "task_1"]
+    assert "1 succeeded, 1 lost" in shown[1]
+    assert "no result after 5 leases" in shown[1]
 
 
 def test_task_show_has_the_facts_and_each_result(control: Control, api: FakeApi) -> None:
@@ -414,7 +432,10 @@ def test_task_show_has_the_facts_and_each_result(control: Control, api: FakeApi)
 
 
 def test_task_cancel(control: Control, api: FakeApi) -> None:
+    queued, running = {"node_id": "n1", "outcome": "cancelled"}, {"node_id": "n2", "outcome": "running"}
+    api.answers(reply({"task": TASK | {"targets": [queued]}}), reply({"task": TASK | {"targets": [queued, running]}}))
     assert control("task", "cancel", "task_1").out == "task task_1 is cancelled\n"
+    assert "is being stopped on n2; see it with lattice-control task show" in control("task", "cancel", "task_1").out
     api.answers(refusal(409, "request_failed", "only queued tasks can be cancelled"))
 
     ran = control("task", "cancel", "task_1")

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping
 from datetime import datetime
+from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 import pytest
 
 from lattice_agent.wire.base import WireModel
-from server_stub.cli import answers
+from server_stub.cli import answers, task_answers
 from tests.unit.server_stub_cli.rig import HOSTILE, NODE_TOKEN, Control, FakeApi, assert_harmless, reply
 
 COMMANDS: list[tuple[type[WireModel], tuple[str, ...]]] = [
@@ -20,15 +21,20 @@ COMMANDS: list[tuple[type[WireModel], tuple[str, ...]]] = [
     (answers.UserAnswer, ("user", "set", "u1", "--enable")),
     (answers.UserAnswer, ("user", "set-quota", "u1", "5")),
     (answers.UserList, ("user", "list")),
-    (answers.TaskAnswer, ("task", "show", "t1")),
-    (answers.TaskAnswer, ("task", "run", "-", "--node", "n1", "--interpreter", "sh")),
-    (answers.TaskAnswer, ("task", "run", "-", "--node", "n1", "--interpreter", "sh", "--follow")),
-    (answers.TaskList, ("task", "list")),
+    (task_answers.TaskAnswer, ("task", "show", "t1")),
+    (task_answers.TaskAnswer, ("task", "run", "-", "--node", "n1", "--interpreter", "sh")),
+    (task_answers.TaskAnswer, ("task", "cancel", "t1")),
+    (task_answers.TaskAnswer, ("task", "rerun", "t1")),
+    (task_answers.PreviewAnswer, ("task", "preview", "-", "--node", "n1", "--interpreter", "sh")),
+    (task_answers.TaskList, ("task", "list")),
     (answers.UsageAnswer, ("usage", "show")),
     (answers.UsageAnswer, ("usage", "show", "--format", "csv")),
     (answers.BookingList, ("usage", "show", "--by", "day")),
     (answers.BookingList, ("usage", "show", "--by", "day", "--format", "csv")),
     (answers.AuditList, ("audit",)),
+    (answers.NodeAnswer, ("node", "tag", "n1")),
+    (answers.OperatorList, ("operator", "list")),
+    (answers.OperatorAnswer, ("operator", "add", "ada")),
 ]
 
 
@@ -96,6 +102,8 @@ def _hostile(kind: Any) -> Any:
         return [_hostile(arguments[0])] * 2
     if get_origin(kind) is Mapping:
         return {HOSTILE: _hostile(arguments[1])}
+    if isinstance(kind, UnionType) and kind != datetime | None:
+        return _hostile(arguments[0])
     if isinstance(kind, type) and issubclass(kind, WireModel):
         return filled(kind)
     return {str: HOSTILE, Any: HOSTILE, int: -(2**63), bool: True, datetime | None: "9999-12-31T23:59:59-14:00"}[kind]

@@ -21,7 +21,8 @@ from tests.unit.server_stub_cli.rig import HOSTILE, PROGRAM, TOKEN, Control, Fak
         (["node", "show"], "NODE"),
         (["node", "show", ".."], "argument NODE: '..' is not an id"),
         (["node", "add", "n1", "--name", "\x1b[2J"], "argument --name"),
-        (["task", "run", "-"], "--node, --interpreter"),
+        (["task", "run", "-"], "--interpreter"),
+        (["task", "run", "-", "--tag", "T", "--interpreter", "sh"], "argument --tag: 'T' is not a tag"),
         (
             ["task", "run", "-", "--node", "n", "--interpreter", "perl"],
             "argument --interpreter: invalid choice: 'perl'",
