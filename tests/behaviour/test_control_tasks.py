@@ -61,8 +61,15 @@ def following(server: Plane, folder: Path, *nodes: str) -> Iterator[Following]:
     script = folder / "script"
     script.write_text("echo hello\n")
     options = [f"--node={node}" for node in nodes]
+    run = ("task", "run", *options, "--interpreter=bash", "--timeout=1m30s", str(script))
+    with following_run(server, *run) as follow:
+        yield follow
+
+
+@contextmanager
+def following_run(server: Plane, *run: str) -> Iterator[Following]:
     process = subprocess.Popen(
-        [*PROGRAM, "task", "run", *options, "--interpreter=bash", "--timeout=1m30s", "--follow", str(script)],
+        [*PROGRAM, *run, "--follow"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -130,6 +137,25 @@ def test_several_nodes_end_when_the_last_has_reported(
         *(f"== {agent.node}: succeeded, took 1.50 s", "-- stdout", "   one"),
         *(f"== {other.node}: failed: exit code 1, took 1.50 s", "-- stdout", "   two"),
     ]
+
+
+def test_a_failure_limit_stops_the_rest(server: Plane, control: Control, agent: Agent, tmp_path: Path) -> None:
+    fleet = [agent, *(enrolled(server, control, f"limit-{number}") for number in range(3))]
+    for member in fleet:
+        control("node", "tag", member.node, "limit")
+    script = tmp_path / "script"
+    script.write_text("exit 1\n")
+    run = ("task", "run", str(script), "--tag=limit", "--interpreter=sh", "--concurrency=1", "--max-failures=1")
+    with following_run(server, *run) as follow:
+        [(member, task)] = [(member, task) for member in fleet for task in member.poll()]
+        member.report(task, exit_code=1)
+        code, out, err = follow.end()
+
+    assert code == 1
+    assert f"== {member.node}: failed: exit code 1, took 1.50 s" in out.splitlines()
+    assert sum(line.endswith("stopped after 1 failure") for line in out.splitlines()) == 3
+    assert err.splitlines()[-1].startswith(f"task {follow.task} ")
+    assert ": 3 cancelled, 1 failed" in err.splitlines()[-1]
 
 
 def test_an_interrupted_wait_leaves_the_task_which_can_then_be_cancelled(
