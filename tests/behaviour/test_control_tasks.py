@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from server_stub.cli import api
+from server_stub.cli.connection import Connection
+from server_stub.cli.resume import task_states
 from tests.unit.server_stub_cli.plane import Agent, Plane, plane
 from tests.unit.server_stub_cli.rig import HOSTILE, PROGRAM, Control, assert_harmless
 
@@ -204,6 +207,33 @@ def test_following_survives_a_kill_and_restart_of_the_server(
                 code, out, _ = follow.end()
 
     assert (code, out) == (0, "after all\n")
+
+
+def test_a_server_that_falls_silent_is_asked_again_from_where_it_was(
+    server: Plane, control: Control, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "SILENCE_S", 0.5)
+    run = ("task", "run", "-", "--node", agent.node, "--interpreter", "sh", "--json")
+    task = control(*run, stdin=b"true").document["task"]["id"]
+    told: list[str] = []
+
+    def wake(line: str) -> None:
+        told.append(line)
+        server.running.process.send_signal(signal.SIGCONT)
+        agent.report(agent.poll()[0])
+
+    try:
+        with api.OperatorApi(Connection(server.url, server.token)) as operator:
+            states = task_states(operator, task, wake)
+            first = next(states)
+            server.running.process.send_signal(signal.SIGSTOP)
+            *_, last = states
+    finally:
+        server.running.process.send_signal(signal.SIGCONT)
+
+    assert (first.status, last.status) == ("queued", "finished")
+    assert len(told) == 1
+    assert "trying again" in told[0]
 
 
 def test_refusals_of_the_real_server_are_one_line(control: Control, agent: Agent) -> None:
