@@ -12,15 +12,18 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+from lattice_agent.link import control_stream
 from lattice_agent.link.backoff import Backoff
+from lattice_agent.link.retry_after import retry_after_s
+from lattice_agent.report import heartbeat
 from lattice_agent.wire.base import encode
 from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.metrics import Heartbeat, Metrics
 from lattice_agent.wire.metrics_detail import MetricsDetail
 
 JITTER: Final = 0.05
-BEAT_RETRY_S: Final = (1.0, 10.0)
-STREAM_RETRY_S: Final = (1.0, 15.0)
+BEAT_RETRY_S: Final = heartbeat.RETRY_BASE_S, heartbeat.RETRY_CAP_S
+STREAM_RETRY_S: Final = control_stream.RETRY_BASE_S, control_stream.RETRY_CAP_S
 _PING, _PONG, _CLOSE = 0x9, 0xA, 0x8
 
 
@@ -31,7 +34,16 @@ class Seen:
     beats: list[float] = field(default_factory=list)
     refused_beats: int = 0
     stream_opened: list[float] = field(default_factory=list)
+    stream_asked: list[float] = field(default_factory=list)
+    """Connections for a stream that came about, whatever the answer was."""
     open: bool = False
+
+
+class PutOffError(Exception):
+    """No stream, and when to ask again."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
 
 
 class SimulatedAgent:
@@ -65,7 +77,9 @@ class SimulatedAgent:
         while True:
             try:
                 await line(backoff)
-            except (OSError, EOFError, asyncio.IncompleteReadError):
+            except PutOffError as put_off:
+                await asyncio.sleep(backoff.failed(self._rng, put_off.seconds))
+            except (OSError, EOFError):  # asyncio's IncompleteReadError is one
                 await asyncio.sleep(backoff.failed(self._rng))
 
     async def _beats(self, backoff: Backoff) -> None:
@@ -75,7 +89,7 @@ class SimulatedAgent:
             while True:
                 writer.write(request.encode() + self._beat)
                 head = await reader.readuntil(b"\r\n\r\n")
-                await reader.readexactly(_length(head))
+                await reader.readexactly(int(_headers(head)["content-length"]))
                 if head.startswith(b"HTTP/1.1 200"):
                     self.seen.beats.append(time.monotonic())
                     backoff.succeeded()
@@ -87,6 +101,7 @@ class SimulatedAgent:
 
     async def _stream(self, backoff: Backoff) -> None:
         reader, writer = await asyncio.open_connection(*self._address, limit=8_192)
+        self.seen.stream_asked.append(time.monotonic())
         try:
             writer.write(
                 f"GET /api/agent/control/stream?node_id={self._node_id} HTTP/1.1\r\n{self._headers}"
@@ -95,7 +110,7 @@ class SimulatedAgent:
             )
             head = await reader.readuntil(b"\r\n\r\n")
             if not head.startswith(b"HTTP/1.1 101"):
-                raise EOFError
+                raise PutOffError(retry_after_s(_headers(head)))
             self.seen.stream_opened.append(time.monotonic())
             self.seen.open = True
             backoff.succeeded()
@@ -124,8 +139,6 @@ async def _take_frame(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     return opcode
 
 
-def _length(head: bytes) -> int:
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            return int(line.split(b":")[1])
-    return 0
+def _headers(head: bytes) -> dict[str, str]:
+    lines = head.decode("latin-1").split("\r\n")[1:]
+    return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}

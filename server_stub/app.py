@@ -23,8 +23,8 @@ def build_app(
     """An ASGI application over ``store``. Written against anyio: it runs under trio as well as asyncio.
 
     ``run_sync`` runs one synchronous function at a time, see ``server_stub.store.base``; ``run_hash`` does so for
-    passwords, so that the store need not wait for them (None: the same one). ``app.state.plane`` is what
-    the endpoints work with; its ``watch`` is closed by whoever stops the server, so that nobody goes on waiting.
+    passwords, so that the store need not wait for them (None: the same one). ``app.state.plane`` is what the endpoints
+    work with; it is closed by whoever stops the server, so that nobody goes on waiting.
     """
     limits = settings.limits
     watch = TaskWatch(limits.waiters, limits.viewers)

@@ -46,6 +46,9 @@ class Limits:
     frame_rate: float = 200.0
     """Frames a second on the control streams of one node; above it they are read that much slower."""
     frame_burst: int = 400
+    stream_rate: float = 100.0
+    """Control streams opened a second, all nodes together; above it 429 with the time to come again."""
+    stream_burst: int = 100
     control_streams: int = 12_000
     """Open control WebSockets, one for each node that may be registered and some that are about to end; one more is
     answered 429."""

@@ -28,8 +28,12 @@ class Refused(Exception):  # noqa: N818  # an answer to the caller, not a fault 
     'request_failed'
     """
 
-    def __init__(self, status: int, message: str, *, code: str | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, code: str | None = None, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
+        self.retry_after_s: Final = retry_after_s
+        """When to ask again, if that is known."""
         self.status: Final = status
         self.message: Final = message
         self.code: Final = code or default_code(status)

@@ -61,7 +61,7 @@ def serve(settings: Settings) -> None:
             prepare(store, settings)
             app = build_app(store, SystemClock(), settings, OneThread(), OneThread())
             plane = app.state.plane
-            run(app, settings, listener, on_stop=plane.watch.close, beside=partial(tend, plane))
+            run(app, settings, listener, on_stop=plane.close, beside=partial(tend, plane))
         finally:
             store.close()
 

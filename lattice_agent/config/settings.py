@@ -117,7 +117,8 @@ class ReportSettings:
         high=MAX_PERIOD_S,
     )
     poll_idle_s: float = seconds(
-        "Time between two questions for work while there was none in the last minute.",
+        "Time between two questions for work while there was none in the last minute; while the control stream is open"
+        " it is 60 s, or this if it is longer.",
         flag="poll-interval",
         env="LATTICE_POLL_INTERVAL",
         default=5.0,
@@ -125,7 +126,7 @@ class ReportSettings:
         high=MAX_PERIOD_S,
     )
     poll_busy_s: float = seconds(
-        "Time between two questions for work while there was some in the last minute.",
+        "Time between two questions for work while there was some in the last minute, without an open control stream.",
         flag="poll-interval-busy",
         env="LATTICE_POLL_INTERVAL_BUSY",
         default=1.0,

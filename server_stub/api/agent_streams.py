@@ -19,6 +19,8 @@ from server_stub.store.records import Credential
 _WAITING_MOST: Final = 64
 """Orders for an agent that does not read; what would be more is dropped, as the reference does beyond 16. An agent that
 has connected anew is answered one for each of up to 16 runs, beside what it is told anyway."""
+POLICY_VIOLATION: Final = 1008
+SERVICE_RESTART: Final = 1012
 
 
 class AgentStream:
@@ -28,7 +30,8 @@ class AgentStream:
         self.credential: Final = credential
         self._orders: deque[Order] = deque()
         self._news = anyio.Event()
-        self._revoked = False
+        self.closed_with: tuple[int, str] | None = None
+        """Code and reason of the server's end; nothing more is said then."""
 
     def say(self, order: Order) -> bool:
         """Queue an order; False if it was dropped. One that waits already is not queued again."""
@@ -40,17 +43,17 @@ class AgentStream:
         self._news.set()
         return True
 
-    def revoke(self) -> None:
-        """The credential that it was opened with is no longer good: nothing more is said."""
-        self._revoked = True
+    def close(self, code: int, reason: str) -> None:
+        """Nothing more is said, not even what waits."""
+        self.closed_with = code, reason
         self._news.set()
 
     async def next(self) -> Order | None:
         """The oldest order; waits for one. None when the stream is to be closed."""
-        while not self._orders and not self._revoked:
+        while not self._orders and self.closed_with is None:
             self._news = anyio.Event()
             await self._news.wait()
-        return None if self._revoked else self._orders.popleft()
+        return None if self.closed_with is not None else self._orders.popleft()
 
 
 class AgentStreams:
@@ -60,10 +63,13 @@ class AgentStreams:
         self._limits = limits
         self._streams: dict[str, list[AgentStream]] = {}
         self._count = 0
+        self._stopping = False
 
     @contextmanager
     def open(self, credential: Credential) -> Iterator[AgentStream]:
-        """A stream of this node, as long as the block lasts. ``Refused`` 429 beyond the limits."""
+        """A stream of this node, as long as the block lasts. ``Refused`` 429 beyond the limits, 503 at the end."""
+        if self._stopping:
+            raise Refused(503, "the server stops")
         node_id = credential.node_id
         own = self._streams.get(node_id, [])
         if len(own) >= self._limits.control_streams_per_node or self._count >= self._limits.control_streams:
@@ -88,7 +94,14 @@ class AgentStreams:
         for streams in self._streams.values():
             for stream in streams:
                 if node_of(stream.credential.token_sha256) != stream.credential:
-                    stream.revoke()
+                    stream.close(POLICY_VIOLATION, "the token is no longer good")
+
+    def close(self) -> None:
+        """The server stops: all are closed, and no more are opened."""
+        self._stopping = True
+        for streams in self._streams.values():
+            for stream in streams:
+                stream.close(SERVICE_RESTART, "the server stops")
 
     def wake(self, node_ids: Iterable[str]) -> None:
         """There is work for these nodes."""

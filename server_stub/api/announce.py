@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from server_stub.actions.outcomes import Settled
 from server_stub.api.plane import Plane
 from server_stub.rules.fan_out import woken
+from server_stub.store.records import Task
 
 
 def announce(plane: Plane, changed: Iterable[Settled]) -> None:
@@ -16,3 +17,9 @@ def announce(plane: Plane, changed: Iterable[Settled]) -> None:
     for task in settled:
         connected = [node_id for node_id in task.waiting if plane.streams.connected(node_id)]
         plane.streams.wake(random.sample(connected, min(len(connected), woken(task.free))))
+
+
+def announce_new(plane: Plane, task: Task) -> None:
+    """Those of its nodes that can be told of it are, as far as there are places."""
+    free = task.concurrency or len(task.nodes)
+    announce(plane, [Settled(task.id, ended=False, free=free, waiting=task.nodes)])

@@ -7,6 +7,8 @@ or is said of somebody else's run, is dropped: a newer agent may say it.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
@@ -29,14 +31,16 @@ _LOG: Final = logging.getLogger("lattice_control.streams")
 _SLOWER_S: Final = 0.05
 _KEPT_AFTER_LEASE_S: Final = 600.0
 """Output of a run whose lease has died without a result can be looked at for so long."""
-_POLICY_VIOLATION: Final = 1008
 
 
 async def control_stream(websocket: WebSocket) -> None:
-    """Stays open until the agent leaves, or its credential is no longer good."""
+    """Stays open until the agent leaves, its credential is no longer good, or the server stops."""
     plane = plane_of(websocket)
     credential = await admit_node(websocket)
     await confirm_node(websocket, credential, websocket.query_params.get("node_id", ""))
+    wait_s = plane.rates.streams.enter(plane.clock.monotonic())
+    if wait_s:
+        raise Refused(429, "too many control streams are opened at once", retry_after_s=wait_s)
     with plane.streams.open(credential) as stream:  # first, so that no order is missed while the database is asked
         try:
             await websocket.accept()
@@ -54,14 +58,22 @@ async def _speak(plane: Plane, stream: AgentStream, websocket: WebSocket, scope:
         await _send(websocket, standing)
     while (order := await stream.next()) is not None:
         await _send(websocket, order)
-    await websocket.close(_POLICY_VIOLATION, "credential revoked")
+    if stream.closed_with is not None:
+        with _unless_closed():
+            await websocket.close(*stream.closed_with)
     scope.cancel()
 
 
 async def _send(websocket: WebSocket, order: Order) -> None:
-    try:
+    with _unless_closed():
         await websocket.send_text(encode(order).decode())
-    except RuntimeError as error:  # the server has begun to close it, and its end is about to be received
+
+
+@contextmanager
+def _unless_closed() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # the ASGI server has begun to close it, and the end is about to be received
         raise WebSocketDisconnect from error
 
 

@@ -3,6 +3,7 @@
 
 import logging
 from itertools import chain
+from math import ceil
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -45,10 +46,11 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """Those of the path, of all its routes: the framework names only those of the first."""
+    """Those of the path, of all its routes: the framework names only those of the first. A path with a place in it
+    that would match as well is another one."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
-    found = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    return set(chain.from_iterable(found))
+    found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return set(chain.from_iterable(route.methods or () for route in found if route.path == found[0].path))
 
 
 class Envelope:
@@ -66,6 +68,8 @@ class Envelope:
             await self._app(scope, receive, exchange.send)
         except Refused as refusal:
             answer = error_answer(scope, refusal.status, refusal.code, refusal.message)
+            if refusal.retry_after_s is not None:
+                answer.headers["retry-after"] = str(ceil(refusal.retry_after_s))
             await exchange.refuse(answer, receive)
         except ClientDisconnect:
             _LOG.debug("client went away: %r", scope["path"])

@@ -8,9 +8,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from server_stub.actions import cancelling, previewing, tasks
-from server_stub.actions.outcomes import Settled
 from server_stub.actions.tasks import ShownTask, show_task
-from server_stub.api.announce import announce
+from server_stub.api.announce import announce, announce_new
 from server_stub.api.answers import document
 from server_stub.api.body import read_order, read_query
 from server_stub.api.gate import admit_operator
@@ -54,9 +53,7 @@ async def rerun_task(request: Request) -> Response:
 
 
 def _created(plane: Plane, shown: ShownTask) -> Response:
-    """Those of its nodes that can be told of it are, as far as there are places."""
-    nodes, concurrency = shown.task.nodes, shown.task.concurrency
-    announce(plane, [Settled(shown.task.id, ended=False, free=concurrency or len(nodes), waiting=nodes)])
+    announce_new(plane, shown.task)
     return document({"task": whole_task_view(shown)})
 
 

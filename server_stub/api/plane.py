@@ -14,6 +14,7 @@ from server_stub.clock import Clock
 from server_stub.config import Settings
 from server_stub.passwords import Passwords
 from server_stub.rules.rates import TokenBuckets
+from server_stub.rules.turnstile import Turnstile
 from server_stub.store.base import Store, Tables
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Rates:
     login_addresses: TokenBuckets
     login_names: TokenBuckets
     frames: TokenBuckets
+    streams: Turnstile
 
     @classmethod
     def of(cls, settings: Settings) -> "Rates":
@@ -47,6 +49,7 @@ class Rates:
             TokenBuckets(limits.login_address_rate, limits.login_address_burst, limits.rate_keys),
             TokenBuckets(limits.login_name_rate, limits.login_name_burst, limits.rate_keys),
             TokenBuckets(limits.frame_rate, limits.frame_burst, limits.rate_keys),
+            Turnstile(limits.stream_rate, limits.stream_burst),
         )
 
 
@@ -63,6 +66,11 @@ class Plane:
     streams: AgentStreams
     passwords: Passwords
     live: LiveOutputs
+
+    def close(self) -> None:
+        """The server stops: nobody goes on waiting. In the event loop's thread."""
+        self.watch.close()
+        self.streams.close()
 
     def now(self) -> datetime:
         return self.clock.now()

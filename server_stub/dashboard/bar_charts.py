@@ -15,7 +15,7 @@ TOP: Final = 12
 BOTTOM: Final = 24
 _GAP: Final = 0.25
 """Share of a bar's place that stays free."""
-_NAMES: Final = 8
+_NAMES: Final = 6
 """About so many bars are named on the axis; a name for each would not fit."""
 
 

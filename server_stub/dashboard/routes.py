@@ -4,7 +4,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from server_stub.dashboard import audit, enrolling, fleet, login, node, static, usage
+from server_stub.dashboard import (
+    audit,
+    enrolling,
+    fleet,
+    login,
+    new_task,
+    node,
+    own_password,
+    static,
+    task,
+    task_orders,
+    tasks,
+    usage,
+)
 from server_stub.dashboard.pages import moved
 
 
@@ -18,9 +31,14 @@ def dashboard_routes() -> list[BaseRoute]:
         Route("/", home, methods=["GET"]),
         *static.routes(),
         *login.routes(),
+        *own_password.routes(),
         *fleet.routes(),
         *enrolling.routes(),
         *node.routes(),
         *usage.routes(),
         *audit.routes(),
+        *tasks.routes(),
+        *new_task.routes(),
+        *task.routes(),
+        *task_orders.routes(),
     ]

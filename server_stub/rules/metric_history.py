@@ -6,10 +6,10 @@ there is no row: a gap stays a gap. At most ``MOST_ROWS`` rows a node, some 40 k
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from lattice_agent.wire.metrics import Metrics
 from server_stub.times import EPOCH
@@ -31,8 +31,7 @@ MOST_ROWS: Final = sum(step.kept // timedelta(seconds=step.seconds) + 1 for step
 _LARGEST: Final = float(2**63)
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """One moment of a node, or a mean: percent, threads, bytes and bytes a second."""
 
     cpu_percent: float
@@ -111,9 +110,5 @@ def with_sample(point: MetricPoint | None, start: datetime, sample: Sample) -> M
     if point is None:
         return MetricPoint(start, 1, sample)
     count = point.samples + 1
-    means = (_moved(getattr(point.mean, f.name), getattr(sample, f.name), count) for f in fields(Sample))
-    return MetricPoint(start, count, Sample(*means))
-
-
-def _moved(mean: float, value: float, count: int) -> float:
-    return mean + (value - mean) / count
+    moved = (mean + (value - mean) / count for mean, value in zip(point.mean, sample, strict=True))
+    return MetricPoint(start, count, Sample(*moved))

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 
+import httpx
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.rigs.dashboard import NAME, Browser, Form, browser, log_in, set_password, signed_in
+from tests.rigs.dashboard import NAME, PASSWORD, Browser, Form, browser, log_in, set_password, signed_in
 from tests.rigs.server_app import Caller, control_plane
 
 
@@ -29,7 +30,7 @@ async def test_who_is_not_signed_in_comes_back_to_the_page_that_was_asked_for() 
         await set_password(world)
         answer = await someone.get("/nodes?q=a%26b&tag=x")
         form = (await someone.page(answer.headers["location"])).form("/login")
-        answer = await someone.send(form, name=NAME, password="correct horse battery")
+        answer = await someone.send(form, name=NAME, password=PASSWORD)
         assert answer.headers["location"] == "/nodes?q=a%26b&tag=x"
 
 
@@ -40,13 +41,13 @@ async def test_no_sign_in_leads_elsewhere(elsewhere: str) -> None:
     async with control_plane() as world, browser(world) as someone:
         await set_password(world)
         form = (await someone.page("/login")).form("/login")
-        answer = await someone.send(form, name=NAME, password="correct horse battery", next=elsewhere)
+        answer = await someone.send(form, name=NAME, password=PASSWORD, next=elsewhere)
         assert answer.headers["location"] == "/nodes"
 
 
 @pytest.mark.parametrize(
     ("name", "password"),
-    [(NAME, "wrong"), (NAME, ""), ("nobody", "correct horse battery"), ("", ""), ("a" * 5_000, "b" * 5_000)],
+    [(NAME, "wrong"), (NAME, ""), ("nobody", PASSWORD), ("", ""), ("a" * 5_000, "b" * 5_000)],
 )
 async def test_one_answer_for_everything_that_is_wrong(name: str, password: str) -> None:
     async with control_plane() as world, browser(world) as someone:
@@ -83,7 +84,7 @@ async def test_the_database_knows_neither_password_nor_cookie() -> None:
         dump = "\n".join(world.store._connection.iterdump())
         [cookie] = list(someone.client.cookies.jar)
         assert cookie.value not in dump
-        assert "correct horse battery" not in dump
+        assert PASSWORD not in dump
         assert "$argon2id$v=19$m=19456,t=2,p=1$" in dump
 
 
@@ -142,6 +143,34 @@ async def test_a_new_password_and_a_revocation_end_sessions() -> None:
         assert (await log_in(someone, password="another good one")).status_code == 401
 
 
+async def changed(someone: Browser, present: str, new: str, again: str) -> httpx.Response:
+    form = (await someone.page("/password")).form("/password")
+    return await someone.send(form, present=present, new=new, again=again)
+
+
+async def test_an_operator_changes_its_own_password() -> None:
+    async with control_plane() as world, signed_in(world) as someone, browser(world) as other:
+        await log_in(other)
+        new = "another good one"
+        for given in (("wrong", new, new), (PASSWORD, new, new + "x"), (PASSWORD, "short", "short")):
+            answer = await changed(someone, *given)
+            assert answer.status_code in (400, 403)
+            assert new not in answer.text
+        assert await is_in(other)
+        assert (await changed(someone, PASSWORD, new, new)).status_code == 200
+        assert await is_in(someone)
+        assert not await is_in(other)
+        assert (await log_in(other)).status_code == 401
+        assert (await log_in(other, password=new)).status_code == 303
+
+
+async def test_the_present_password_is_not_guessed_from_an_open_session(autojump_clock: MockClock) -> None:
+    async with control_plane() as world, signed_in(world) as someone:
+        new = "another good one"
+        statuses = [(await changed(someone, "wrong", new, new)).status_code for _ in range(20)]
+        assert statuses == [403] * 19 + [429]
+
+
 async def tries(someone: Browser, count: int, name: str) -> list[int]:
     return [(await log_in(someone, name, "wrong")).status_code for _ in range(count)]
 
@@ -189,7 +218,7 @@ async def test_a_form_of_another_site_is_refused_even_with_the_token(headers: di
         assert await is_in(someone)
         async with browser(world) as nobody:
             form = (await nobody.page("/login")).form("/login")
-            assert await forged(nobody, form, headers, name=NAME, password="correct horse battery") == 403
+            assert await forged(nobody, form, headers, name=NAME, password=PASSWORD) == 403
 
 
 async def test_a_form_without_the_sessions_token_is_refused() -> None:
@@ -200,9 +229,9 @@ async def test_a_form_without_the_sessions_token_is_refused() -> None:
         assert await is_in(someone)
         async with browser(world) as nobody, browser(world) as attacker:
             theirs = (await attacker.page("/login")).form("/login")
-            assert await forged(nobody, theirs, {}, name=NAME, password="correct horse battery") == 403
+            assert await forged(nobody, theirs, {}, name=NAME, password=PASSWORD) == 403
             await nobody.page("/login")
-            assert await forged(nobody, theirs, {}, name=NAME, password="correct horse battery") == 403
+            assert await forged(nobody, theirs, {}, name=NAME, password=PASSWORD) == 403
 
 
 async def test_the_cookie_reads_the_api_and_changes_nothing_there() -> None:

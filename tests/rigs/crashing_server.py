@@ -72,7 +72,7 @@ def main(db_path: str, point: str) -> None:
     prepare(store, settings)
     app = build_app(store, SystemClock(), settings, OneThread())
     with open_listener(settings) as listener:
-        run(ArmedByResults(app, store), settings, listener, on_stop=app.state.plane.watch.close)
+        run(ArmedByResults(app, store), settings, listener, on_stop=app.state.plane.close)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def main(db_path: str, steering_path: str, wire: str, port: str) -> None:
     store = SqliteStore(db_path, settings.limits)
     app = build_app(store, SteeredClock(file), settings, OneThread())
     with open_listener(settings) as listener:
-        run(app, settings, listener, on_stop=app.state.plane.watch.close)
+        run(app, settings, listener, on_stop=app.state.plane.close)
 
 
 if __name__ == "__main__":

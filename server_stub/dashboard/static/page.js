@@ -1,5 +1,7 @@
 // What every page does when scripts run; without them it works all the same.
 
+import { takeOver } from "./patch.js";
+
 /** A part with data-refresh="SECONDS" is fetched anew while the tab is visible, from data-from or this page. */
 function keepFresh(part) {
   const seconds = Math.max(2, Number(part.dataset.refresh) || 10);
@@ -39,20 +41,6 @@ function isInUse(part) {
   if (part.querySelector("details[open]")) return true;
   const active = document.activeElement;
   return part.contains(active) && /^(INPUT|SELECT|TEXTAREA)$/.test(active.tagName);
-}
-
-/** Replaces only what differs, so that nothing flickers and the focus stays where it is. */
-function takeOver(old, fresh) {
-  if (old.isEqualNode(fresh)) return;
-  const samePlace = old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName;
-  if (!samePlace) { old.replaceWith(fresh); return; }
-  if (old.nodeType !== Node.ELEMENT_NODE) { old.nodeValue = fresh.nodeValue; return; }
-  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
-  for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-  const before = [...old.childNodes];
-  const after = [...fresh.childNodes];
-  after.forEach((child, place) => (place < before.length ? takeOver(before[place], child) : old.append(child)));
-  before.slice(after.length).forEach((child) => child.remove());
 }
 
 /** A form with data-confirm asks before it is sent. */

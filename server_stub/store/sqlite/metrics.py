@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple
 from datetime import datetime
 
 from server_stub.rules.metric_history import MetricPoint, Sample, Step
@@ -25,7 +24,7 @@ class SqliteMetrics:
         self._connection.execute(
             "INSERT OR REPLACE INTO metric (node_id, step, start, samples, cpu, load1, memory, disk, rx, tx)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (node_id, step.seconds, to_us(point.start), point.samples, *astuple(point.mean)),
+            (node_id, step.seconds, to_us(point.start), point.samples, *point.mean),
         )
 
     def keep(self, node_id: str, step: Step, since: datetime, until: datetime) -> None:

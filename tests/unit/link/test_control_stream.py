@@ -84,7 +84,7 @@ class Talk:
 
     def __init__(self) -> None:
         self.events: list[Any] = []
-        self.to_send: list[str | bytes] = []
+        self.say, self._to_send = trio.open_memory_channel[str | bytes](10)
 
     def opened(self) -> None:
         self.events.append("opened")
@@ -96,9 +96,7 @@ class Talk:
         self.events.append(order)
 
     async def next_frame(self) -> str | bytes:
-        if not self.to_send:
-            await trio.sleep_forever()
-        return self.to_send.pop(0)
+        return await self._to_send.receive()
 
 
 @asynccontextmanager
@@ -139,7 +137,8 @@ async def test_a_stream_that_is_announced_no_more_is_left(autojump_clock: MockCl
 async def test_orders_come_in_and_frames_go_out(autojump_clock: MockClock) -> None:
     line = ScriptedLine(Open(says=('{"type":"drain","on":true}', b'{"type":"task.ready"}')))
     async with served(line) as (_, _, talk):
-        talk.to_send += ["text", b"binary"]
+        talk.say.send_nowait("text")
+        talk.say.send_nowait(b"binary")
         await trio.sleep(1)
         assert talk.events == ["opened", Order(type="drain", on=True), Order(type="task.ready")]
         assert line.sockets[0].sent == ["text", b"binary"]

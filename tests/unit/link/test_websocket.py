@@ -1,12 +1,14 @@
 """What the agent adds to the WebSocket library: limits on every wait and on every message, in virtual time."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import pytest
 import trio
 from httpcore._backends.trio import TrioStream
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
 
 from lattice_agent.errors import LinkError
@@ -122,6 +124,20 @@ async def test_bytes_that_are_no_frame_end_the_stream(autojump_clock: MockClock)
     async with peer_of(listen) as (peer, error):
         await peer.raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     assert isinstance(error(), StreamEndedError)
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=200), max_size=4))
+def test_whatever_bytes_come_the_end_is_an_error_of_ours(pieces: list[bytes]) -> None:
+    async def scenario() -> None:
+        async with peer_of(listen) as (peer, error):
+            for piece in pieces:
+                with suppress(trio.BrokenResourceError):  # it has hung up by now
+                    await peer.raw(piece)
+            await peer.cut()
+        assert isinstance(error(), StreamEndedError | BadFrameError)
+
+    trio.run(scenario, clock=MockClock(autojump_threshold=0))
 
 
 async def test_a_pong_that_nobody_asked_for_is_nothing(autojump_clock: MockClock) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lattice_agent.state.clock import BootTime
 from lattice_agent.state.journal import Phase, TaskRow
 from lattice_agent.tasks import decide
-from lattice_agent.tasks.decide import Answer, Event, IllegalTransitionError, Lease, Next, PollRhythm
+from lattice_agent.tasks.decide import Answer, Event, IllegalTransitionError, Lease, Next, Pause, PollRhythm
 
 NOW = BootTime("boot-a", 1000.0)
 
@@ -159,6 +159,32 @@ def test_weak_point_07_poll_rhythm() -> None:
     assert delay(got_work=False, since=61) == pytest.approx(5)
     assert delay(got_work=False, since=None, chance=0) == pytest.approx(4.5)
     assert delay(got_work=False, since=None, chance=1) == pytest.approx(5.5)
+
+
+def test_polls_are_for_what_was_forgotten_while_the_control_plane_tells_of_work() -> None:
+    rhythm = PollRhythm(idle_s=5, busy_s=1, told_s=60, jitter=0.1)
+
+    def delay(*, got_work: bool = False, since: float | None = None, chance: float = 0.5) -> float:
+        return decide.poll_delay(rhythm, got_work=got_work, since_work_s=since, chance=chance, told=True)
+
+    assert delay(got_work=True) == 0
+    assert delay() == delay(since=1) == pytest.approx(60)
+    assert (delay(chance=0), delay(chance=1)) == (pytest.approx(54), pytest.approx(66))
+    seldom = replace(rhythm, idle_s=600)
+    assert decide.poll_delay(seldom, got_work=False, since_work_s=None, chance=0.5, told=True) == pytest.approx(600)
+
+
+def test_after_the_stream_polls_are_spread_over_the_idle_period() -> None:
+    rhythm = PollRhythm(idle_s=5)
+    assert [decide.delay_when_told_no_more(rhythm, chance=chance) for chance in (0, 0.5, 1)] == [0, 2.5, 5]
+
+
+def test_news_end_a_pause_but_not_a_back_off() -> None:
+    never = float("inf")
+    assert decide.pause_end(Pause(60), woken=False, latest=never) == 60
+    assert decide.pause_end(Pause(60), woken=False, latest=30) == 30
+    assert decide.pause_end(Pause(60), woken=True, latest=never) < 0
+    assert decide.pause_end(Pause(60, ends_early=False), woken=True, latest=30) == 60
 
 
 @given(st.lists(st.sampled_from(["lease", "start", "end", "expire", "ok", "403", "400", "decline"]), max_size=30))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -222,6 +222,7 @@ STEP = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(STEP, max_size=40))
 def test_whatever_is_cut_the_server_has_the_bytes_that_were_produced(steps: list[tuple[Any, ...]]) -> None:
     """For any writes, cuts, frames lost with a connection, and servers that forgot what they had."""

@@ -1,0 +1,138 @@
+"""A headless Chromium at the web page of a real control plane, with a real agent behind it.
+
+    with fleet(tmp_path) as site, site.agent(), browsing(site.server) as page: ...
+
+Whatever a page must never do fails the test at its end: an error in a script, a message of an error on the console (a
+violation of the content security policy is one), a dialog that nobody expects, a request to another place.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, expect, sync_playwright
+
+from tests.rigs.real_processes import Site, wait_until
+from tests.rigs.server_process import Running, serving, started
+from tests.rigs.steered_plane import LIMIT_S, Plane, register_operator
+
+PASSWORD: Final = "correct horse battery"
+_CHROMIUM: Final = "/usr/bin/chromium"
+_QUIET: Final = [
+    "--no-sandbox",  # tests run as root in a container
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+]
+
+
+@dataclass
+class Watched:
+    """A page, and what it did that it must not do."""
+
+    page: Page
+    url: str
+    faults: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+    """Texts of dialogs; each was accepted, as an operator would who means it."""
+
+    def watch(self) -> None:
+        self.page.on("pageerror", lambda error: self.faults.append(f"error in a script: {error}"))
+        self.page.on("console", self._console)
+        self.page.on("request", self._request)
+        self.page.on("dialog", self._dialog)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.faults.append(f"console: {message.text}")
+
+    def _request(self, request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(self.url).netloc:
+            self.faults.append(f"asked for {request.url}")
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self.dialogs.append(dialog.message)
+        dialog.accept()
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A control plane as a process, its operator's side, and one node's place on disk."""
+
+    server: Running
+    plane: Plane
+    operator: str
+    site: Site
+
+    def wait_policy(self) -> None:
+        """Until the node has told what it allows."""
+        wait_until(lambda: self.plane.node(self.site.node)["policy"], "the node's policy")
+
+
+@contextmanager
+def fleet(place: Path) -> Iterator[Fleet]:
+    """A control plane with one node registered; the agent is started by ``site.agent()``."""
+    database = place / "control.db"
+    token = register_operator(database)
+    with started(serving(db_path=str(database))) as running:
+        plane = Plane(running.url, token)
+        try:
+            with running.client(token) as client:
+                [operator] = client.get("/api/v1/operators").json()["operators"]
+                path = f"/api/v1/operators/{operator['name']}/password"
+                client.post(path, json={"password": PASSWORD}).raise_for_status()
+            yield Fleet(running, plane, operator["name"], Site(place, running.url, plane.add_node()))
+        finally:
+            plane.close()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    expect.set_options(timeout=LIMIT_S * 1_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_QUIET)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def signed_in(
+    browser: Browser,
+    served: Fleet,
+    *,
+    width: int = 1200,
+    height: int = 900,
+    scheme: Literal["light", "dark"] = "light",
+    scripts: bool = True,
+) -> Iterator[Watched]:
+    """A page at the fleet, after the sign-in form. Fails at its end when the page did what it must not."""
+    context = browser.new_context(
+        base_url=served.server.url,
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        java_script_enabled=scripts,
+    )
+    context.set_default_timeout(LIMIT_S * 1_000)
+    try:
+        watched = Watched(context.new_page(), served.server.url)
+        watched.watch()
+        page = watched.page
+        page.goto("/login")
+        page.get_by_label("Operator").fill(served.operator)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/nodes")
+        yield watched
+        assert not watched.faults, watched.faults
+    finally:
+        context.close()
