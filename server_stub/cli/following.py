@@ -34,32 +34,31 @@ def add_colour_argument(parser: argparse.ArgumentParser) -> None:
 
 def follow_task(api: "OperatorApi", screen: Screen, task: Task, args: argparse.Namespace) -> int:
     """Follows a task that was just made; the exit code. Raises ``ControlError``."""
-    screen.remark(f"task {visible(task.id)} is queued; interrupting the wait does not stop it")
-    screen.err.flush()
+    queued = f"task {visible(task.id)} is queued; interrupting the wait does not stop it\n"
     if args.json:
-        with interruptible(screen, screen.remark, task.id):
+        with interruptible(screen, screen.remark, task.id, hello=queued):
             answer = wait_for_end(api, task.id)
         screen.document(answer)
         return exit_code(read(TaskAnswer, answer).task.succeeded)
     if len(task.nodes) == 1:
-        return follow_one(api, screen, task.id, task.nodes[0], args.color)
-    return follow_many(api, screen, task.id)
+        return follow_one(api, screen, task.id, task.nodes[0], args.color, hello=queued)
+    return follow_many(api, screen, task.id, hello=queued)
 
 
-def follow_one(api: "OperatorApi", screen: Screen, task_id: str, node_id: str, colours: str) -> int:
+def follow_one(api: "OperatorApi", screen: Screen, task_id: str, node_id: str, colours: str, *, hello: str = "") -> int:
     """The output of one target, live to its end; the exit code."""
-    from server_stub.cli.follow_one import follow_output, has_succeeded
-
     live = LiveOutput(screen, colours)
-    with interruptible(screen, live.remark, task_id):
+    with interruptible(screen, live.remark, task_id, hello=hello):
+        from server_stub.cli.follow_one import follow_output, has_succeeded
+
         return exit_code(has_succeeded(follow_output(api, live, task_id, node_id)))
 
 
-def follow_many(api: "OperatorApi", screen: Screen, task_id: str) -> int:
+def follow_many(api: "OperatorApi", screen: Screen, task_id: str, *, hello: str = "") -> int:
     """Every target as it ends; the exit code."""
-    from server_stub.cli.fan_out import follow_targets
+    with interruptible(screen, screen.remark, task_id, hello=hello):
+        from server_stub.cli.fan_out import follow_targets
 
-    with interruptible(screen, screen.remark, task_id):
         task = follow_targets(api, screen, task_id)
     screen.remark(summary(task))
     return exit_code(task.succeeded)
@@ -70,9 +69,14 @@ def exit_code(succeeded: bool) -> int:
 
 
 @contextmanager
-def interruptible(screen: Screen, remark: Callable[[str], None], task_id: str) -> Iterator[None]:
-    """An interrupt ends the command, not the task, and says how to do either of what may have been meant."""
+def interruptible(screen: Screen, remark: Callable[[str], None], task_id: str, *, hello: str = "") -> Iterator[None]:
+    """An interrupt ends the command, not the task, and says how to do either of what may have been meant.
+
+    ``hello`` is told first, where an interrupt is already known for what it is.
+    """
     try:
+        screen.err.write(hello)
+        screen.err.flush()
         yield
     except KeyboardInterrupt:
         shown = visible(task_id)

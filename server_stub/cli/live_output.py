@@ -62,7 +62,7 @@ class LiveStream:
         text = self._printed(text + self._text.end())
         end = "" if self._at_line_start else "\n"
         self._at_line_start = True
-        return text + end + self._text.reset()
+        return text + self._text.reset() + end
 
     def _printed(self, text: str) -> str:
         ended = ends_line(text)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from server_stub.cli.screen import Screen
-from server_stub.cli.task_answers import Target
+from server_stub.cli.task_answers import OPEN_WORDS, SUCCEEDED, Target
 from server_stub.cli.text import visible
 
 _BAR: Final = 20  # columns
@@ -14,20 +14,22 @@ _CLEAR: Final = "\r\x1b[K"
 
 
 def counted(targets: tuple[Target, ...]) -> dict[str, int]:
-    """Targets by the word for where they are, the open ones last."""
+    """Targets by the word for where they are."""
     counts: dict[str, int] = {}
-    for target in sorted(targets, key=lambda target: not target.ended):
+    for target in targets:
         word = target.outcome or target.state
         counts[word] = counts.get(word, 0) + 1
     return counts
 
 
 def outcome_words(counts: Mapping[str, int]) -> str:
+    """What succeeded first, then the other ends, then what has not ended.
+
+    >>> outcome_words({"timed_out": 1, "queued": 2, "failed": 0, "succeeded": 3})
+    '3 succeeded, 1 timed out, 2 queued'
     """
-    >>> outcome_words({"succeeded": 3, "timed_out": 1, "failed": 0})
-    '3 succeeded, 1 timed out'
-    """
-    return ", ".join(f"{count} {visible(word).replace('_', ' ')}" for word, count in counts.items() if count)
+    ordered = sorted(counts.items(), key=lambda item: (item[0] in OPEN_WORDS, item[0] != SUCCEEDED, item[0]))
+    return ", ".join(f"{count} {visible(word).replace('_', ' ')}" for word, count in ordered if count)
 
 
 def bar(targets: tuple[Target, ...]) -> str:

@@ -6,8 +6,9 @@ from typing import Final
 from lattice_agent.wire.base import Int, Items, Time, WireModel
 from server_stub.rules.states import OPEN_STATUSES
 
-_OPEN: Final = frozenset({"queued", "leased", "running"})
-_SUCCEEDED: Final = "succeeded"
+OPEN_WORDS: Final = frozenset({"queued", "leased", "running"})
+"""States and outcomes of targets that have not ended."""
+SUCCEEDED: Final = "succeeded"
 
 
 class Detail(WireModel):
@@ -47,7 +48,7 @@ class Result(WireModel):
     @property
     def succeeded(self) -> bool:
         """By its outcome; where the server tells none, by what the base wire has."""
-        return self.outcome == _SUCCEEDED if self.outcome else not self.exit_code and not self.error
+        return self.outcome == SUCCEEDED if self.outcome else not self.exit_code and not self.error
 
 
 class Target(WireModel):
@@ -66,7 +67,7 @@ class Target(WireModel):
     @property
     def ended(self) -> bool:
         """A word of a newer server that we do not know is an end."""
-        return (self.outcome or self.state) not in _OPEN
+        return (self.outcome or self.state) not in OPEN_WORDS
 
     @property
     def words(self) -> str:
@@ -108,7 +109,7 @@ class Task(WireModel):
     def succeeded(self) -> bool:
         """On every node; where the server tells no outcomes, by the status."""
         if self.outcomes:
-            return {outcome for outcome, count in self.outcomes.items() if count} == {_SUCCEEDED}
+            return {outcome for outcome, count in self.outcomes.items() if count} == {SUCCEEDED}
         return self.status == "finished"
 
 

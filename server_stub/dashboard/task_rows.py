@@ -79,11 +79,11 @@ def progress(targets: Sequence[Target]) -> Progress:
 
 
 def headline(script: str) -> str:
-    """What one knows a script by: its first line that is no comment, or else its first line.
+    """What one knows a script by: its first line that is no comment and no ``set -e``, or else its first line.
 
-    >>> headline("#!/bin/sh\\n\\n  apt-get update\\n")
+    >>> headline("#!/bin/sh\\nset -eu\\n  apt-get update\\n")
     'apt-get update'
     """
     lines = [line.strip() for line in script.splitlines() if line.strip()]
-    first = next((line for line in lines if not line.startswith(("#", "//"))), lines[0] if lines else "")
+    first = next((line for line in lines if not line.startswith(("#", "//", "set -"))), lines[0] if lines else "")
     return first if len(first) <= _HEADLINE_CHARACTERS else first[: _HEADLINE_CHARACTERS - 1] + "…"

@@ -86,7 +86,7 @@ def test_a_script_travels_to_a_node_and_its_output_comes_back(
     assert (task["id"], task["interpreter"], task["script"]) == (follow.task, "bash", "echo hello\n")
     assert (task["timeout_sec"], task["output_limit"]) == (90, 65_536)
     assert (code, out) == (0, "hello\n")
-    assert err.splitlines() == ["warn", f"task {follow.task} finished on {agent.node}: exit 0, took 1.50 s"]
+    assert err.splitlines() == ["warn", f"task {follow.task} on {agent.node}: succeeded, took 1.50 s"]
 
     shown = control("task", "show", follow.task).out
     assert "status       finished" in shown
@@ -108,7 +108,7 @@ def test_what_a_script_prints_cannot_act_on_the_terminal(
     assert code == 1
     assert_harmless(out + err)
     assert "\\x1b[2J" in out
-    assert f"task {follow.task} failed on {agent.node}: exit 3, \\x1b]0;owned" in err
+    assert f"task {follow.task} on {agent.node}: failed: ]0;owned" in err
     assert_harmless(control("task", "show", follow.task).out)
     exact = control("task", "show", follow.task, "--json")
     assert exact.document["task"]["results"][0]["stdout"] == HOSTILE
@@ -122,12 +122,13 @@ def test_several_nodes_end_when_the_last_has_reported(
     with following(server, tmp_path, agent.node, other.node) as follow:
         agent.report(agent.poll()[0], stdout="one\n")
         other.report(other.poll()[0], stdout="two\n", exit_code=1)
-        code, out, _ = follow.end()
+        code, out, err = follow.end()
 
     assert code == 1
+    assert err.splitlines()[-1] == f"task {follow.task} failed: 1 succeeded, 1 failed"
     assert out.splitlines() == [
-        *(f"== {agent.node}: exit 0, took 1.50 s", "-- stdout", "   one"),
-        *(f"== {other.node}: exit 1, took 1.50 s", "-- stdout", "   two"),
+        *(f"== {agent.node}: succeeded, took 1.50 s", "-- stdout", "   one"),
+        *(f"== {other.node}: failed: exit code 1, took 1.50 s", "-- stdout", "   two"),
     ]
 
 
@@ -136,7 +137,14 @@ def test_an_interrupted_wait_leaves_the_task_which_can_then_be_cancelled(
 ) -> None:
     with following(server, tmp_path, agent.node) as follow:
         follow.interrupt()
-        assert follow.end() == (130, "", "lattice-control: interrupted\n")
+        code, out, err = follow.end()
+
+    assert (code, out) == (130, "")
+    assert err.splitlines() == [
+        f"task {follow.task} goes on; see it with lattice-control task show {follow.task}",
+        f"to end it: lattice-control task cancel {follow.task}",
+        "lattice-control: interrupted",
+    ]
 
     assert control("task", "show", follow.task, "--json").document["task"]["status"] == "queued"
     assert control("task", "cancel", follow.task).out == f"task {follow.task} is cancelled\n"
@@ -152,7 +160,7 @@ def test_a_cancelled_task_ends_the_wait(server: Plane, control: Control, agent: 
         code, out, err = follow.end()
 
     assert (code, out) == (1, "")
-    assert err == f"task {follow.task} cancelled: cancelled by admin\n"
+    assert err == f"task {follow.task} on {agent.node}: cancelled by admin before it was handed out\n"
 
 
 @pytest.mark.slow

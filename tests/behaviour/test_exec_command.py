@@ -74,6 +74,18 @@ def test_its_time_is_up(level: str) -> None:
     assert "its time was up" in err
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_script_that_does_not_end_when_asked_is_told_as_killed(level: str) -> None:
+    script = "trap '' TERM; sleep 60 & sleep 60 & wait"
+    code, _, err = call("--level", level, "--timeout", "300ms", "-c", script)
+    assert code == 124
+    assert re.search(r"did not end when asked and was killed 2[.0-9]* s later, with 2 other processes$", err.strip())
+    code, out, _ = call("--json", "--level", level, "--timeout", "300ms", "-c", script)
+    told = json.loads(out)
+    assert (told["grace_expired"], told["processes_killed"]) == (True, 2)
+    assert told["grace_s"] >= 2
+
+
 @pytest.mark.parametrize("level", CELLS)
 def test_too_much_memory(level: str) -> None:
     hog = "x = bytearray(1 << 27)\nwhile True: pass"

@@ -96,14 +96,16 @@ def test_a_task_is_cancelled_and_the_node_confirms(watched: Watched, served: Fle
     assert not watched.dialogs
 
 
+def printing(output: bytes) -> str:
+    """A script that writes these bytes."""
+    return f"base64 -d <<'EOF'\n{base64.b64encode(output).decode()}\nEOF\n"
+
+
 @pytest.mark.slow
 def test_hostile_output_does_nothing_but_stand_there(watched: Watched, served: Fleet, agent: RunningAgent) -> None:
     page = watched.page
-    for name, output in CORPUS.items():
-        encoded = base64.b64encode(output).decode()
-        task_id = served.plane.create(
-            served.site.node, f"base64 -d <<'EOF'\n{encoded}\nEOF\n", output_limit=262_144, timeout_sec=60
-        )
+    printed = {name: served.plane.create(served.site.node, printing(output)) for name, output in CORPUS.items()}
+    for name, task_id in printed.items():
         page.goto(f"/tasks/{task_id}")
         expect(page.locator("[data-part=state]"), name).to_contain_text("This is the whole output")
         expect(page.locator(".log"), name).to_contain_text(MARKER)
@@ -122,8 +124,9 @@ def test_hostile_output_does_nothing_but_stand_there(watched: Watched, served: F
         ("head -c 200000 /dev/zero | tr '\\0' x; echo; echo THE-END", "THE-END"),
         ("head -c 10485760 /dev/zero | tr '\\0' x; echo THE-END >&2", "THE-END"),
         ("yes '' | head -n 100000; echo THE-END", "THE-END"),
+        ("yes $(printf '\\033[31mx\\033[32my') | head -c 10485760; echo THE-END >&2", "THE-END"),
     ],
-    ids=["200,000 characters in a line", "10 MiB without a line feed", "100,000 lines"],
+    ids=["200,000 characters in a line", "10 MiB without a line feed", "100,000 lines", "10 MiB of colours"],
 )
 def test_long_output_leaves_the_page_alive(
     watched: Watched, served: Fleet, agent: RunningAgent, script: str, end: str
@@ -173,6 +176,71 @@ def test_following_stops_when_one_scrolls_up_and_goes_on_at_a_key(
     )
     gate.open()
     expect(page.locator("#task-state .verdict")).to_contain_text("succeeded")
+
+
+@pytest.mark.slow
+def test_a_tab_in_the_background_holds_no_connection_and_misses_nothing(
+    watched: Watched, served: Fleet, agent: RunningAgent
+) -> None:
+    page, gates = watched.page, [served.site.gate(f"hidden-{number}") for number in range(2)]
+    page.add_init_script(
+        """const Plain = EventSource;
+        window.sources = [];
+        window.EventSource = class extends Plain {
+            constructor(address) { super(address); sources.push(this); }
+        };"""
+    )
+    send(page, served, f"echo 'äö 1'; {gates[0].wait}; echo 2; echo more >&2; {gates[1].wait}; echo 3")
+    expect(page.locator(".log .text")).to_have_text(["äö 1"])
+    show_tab(page, "hidden")
+    assert page.evaluate("sources.length > 0 && sources.every(source => source.readyState === EventSource.CLOSED)")
+    gates[0].open()
+    show_tab(page, "visible")
+    expect(page.locator(".log .text")).to_have_text(["äö 1", "2", "more"])
+    gates[1].open()
+    expect(page.locator(".log .text")).to_have_text(["äö 1", "2", "3", "more"])
+
+
+@pytest.mark.slow
+def test_a_line_goes_on_although_its_beginning_is_no_longer_shown(
+    watched: Watched, served: Fleet, agent: RunningAgent
+) -> None:
+    page, gates = watched.page, [served.site.gate(f"dropped-{number}") for number in range(2)]
+    send(page, served, f"printf begun; seq 1 9000 >&2; {gates[0].wait}; echo , done; {gates[1].wait}")
+    expect(page.locator(".log .text").last).to_have_text("9000")
+    expect(page.locator("[data-part=dropped]")).to_contain_text("earlier lines are not shown here")
+    gates[0].open()
+    expect(page.locator(".log .stdout .text")).to_have_text(["begun, done"])
+    gates[1].open()
+    expect(page.locator("#task-state .verdict")).to_contain_text("succeeded")
+
+
+def show_tab(page: Page, state: str) -> None:
+    """As the browser does when another tab is chosen."""
+    page.evaluate(
+        """state => {
+            Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        state,
+    )
+
+
+@pytest.mark.slow
+def test_a_node_that_would_refuse_is_seen_before_anything_is_sent(
+    watched: Watched, served: Fleet, agent: RunningAgent
+) -> None:
+    page = watched.page
+    page.goto("/tasks/new")
+    page.get_by_label(served.site.node.id).check()
+    page.get_by_label("Script").fill("# lattice: level=wherever\necho hello\n")
+    expect(page.locator("#preview")).to_contain_text("would refuse")
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.locator("#preview")).to_contain_text("It was not sent")
+    page.get_by_role("button", name="Send it all the same").click()
+    page.wait_for_url("**/tasks/task_*")
+    expect(page.locator("#task-state .verdict")).to_contain_text("refused")
+    expect(page.locator("#task-state .verdict")).to_contain_text("by the node")
 
 
 def test_tab_indents_and_escape_lets_one_leave(watched: Watched) -> None:

@@ -96,13 +96,17 @@ export class LogView {
     if (text === null) state.lines.end();
     else state.lines.write(text);
     for (const line of state.lines.take()) {
-      this.#fill(state.line ?? this.#newLine(stream), line);
+      this.#fill(this.#openLine(stream, state), line);
       state.line = null;
     }
     const open = state.lines.open();
-    if (open === null) return;
+    if (open !== null) this.#fill(this.#openLine(stream, state), open);
+  }
+
+  /** The element of the stream's line that is not finished; a new one where there is none, or where it was dropped. */
+  #openLine(stream, state) {
     if (!state.line?.isConnected) state.line = this.#newLine(stream);
-    this.#fill(state.line, open);
+    return state.line;
   }
 
   #newLine(stream) {

@@ -177,10 +177,10 @@ def test_a_cell_in_use_can_be_asked_to_end(line: CellLine) -> None:
 
 def test_a_cell_in_use_can_be_killed_with_all_that_is_in_it(line: CellLine) -> None:
     cell = line.cell()
-    start(cell, "trap '' TERM; (setsid sleep 60 &); echo up; sleep 60")
+    start(cell, "trap '' TERM; (setsid sleep 60 &); sleep 60 & echo up; wait")
     line.send(UseCell(cell.number, 1 << 30, 10, 0))
     heard_from(cell, b"up\n")
-    line.end(cell)
+    assert line.end(cell).killed == 2
     ended(cell)
     assert os.read(cell.stdout, 1) == b""  # nobody is left who holds it
 

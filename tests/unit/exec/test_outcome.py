@@ -5,6 +5,7 @@ import pytest
 from lattice_agent.exec.outcome import (
     Cause,
     Clock,
+    Grace,
     Kind,
     Outcome,
     StreamCapture,
@@ -98,6 +99,23 @@ def exited(code: int) -> int:
 )
 def test_kind_exit_code_and_error_text(outcome: Outcome, kind: Kind, code: int, error: str) -> None:
     assert (outcome.kind, exit_code(outcome), error_text(outcome)) == (kind, code, error)
+
+
+@pytest.mark.parametrize("status", [None, 9])
+def test_what_came_of_asking_it_to_end_is_told(status: int | None) -> None:
+    usage = None if status is None else Usage(status, wall_s=1.5, cpu_s=0.1, max_rss_bytes=4096)
+    outcome = judge(
+        Level.HOST,
+        LIMITS,
+        usage=usage,
+        cause=Cause.CANCELLED,
+        stdout=WHOLE,
+        stderr=WHOLE,
+        sweeping=Sweeping(),
+        grace=Grace(2.5, expired=True),
+    )
+    assert (outcome.kind, outcome.grace_s, outcome.grace_expired) == (Kind.CANCELLED, 2.5, True)
+    assert (ended(status).grace_s, ended(status).grace_expired) == (0.0, False)
 
 
 def test_the_closed_set_of_kinds() -> None:

@@ -106,7 +106,7 @@ def test_credentials_follow_the_commit() -> None:
     assert credential is not None
     assert credential.disabled
     for name in ("a", "b"):
-        store.write(partial(add_operator, actor="x", name=name, token=f"token {name}", now=NOW))
+        store.write(partial(add_operator, actor="x", name=name, token=f"token {name}", now=NOW, max_operators=9))
     assert store.operator_of(token_digest("token a")) == "a"
     store.write(lambda tables: revoke_operator(tables, "x", "a", NOW))
     assert store.operator_of(token_digest("token a")) is None

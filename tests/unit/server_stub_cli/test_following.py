@@ -220,10 +220,10 @@ def test_each_target_that_ends_has_a_heading_that_no_script_can_fake(control: Co
     ]
     assert ran.err.splitlines() == [
         QUEUED,
-        "[--------------------] 0 of 3 ended: 2 running, 1 queued",
-        "[######--------------] 1 of 3 ended: 1 succeeded, 1 running, 1 queued",
-        "[####################] 3 of 3 ended: 1 succeeded, 1 failed, 1 cancelled",
-        "task task_1 failed: 1 succeeded, 1 failed, 1 cancelled",
+        "[--------------------] 0 of 3 ended: 1 queued, 2 running",
+        "[######--------------] 1 of 3 ended: 1 succeeded, 1 queued, 1 running",
+        "[####################] 3 of 3 ended: 1 succeeded, 1 cancelled, 1 failed",
+        "task task_1 failed: 1 succeeded, 1 cancelled, 1 failed",
     ]
 
 

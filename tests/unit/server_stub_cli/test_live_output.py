@@ -69,5 +69,5 @@ def test_a_remark_of_ours_begins_a_line_in_the_screens_own_colours() -> None:
     stream = LiveStream(colours=True)
     stream.take(0, b"\x1b[31mred")
 
-    assert stream.interrupt() == "\n\x1b[0m"
+    assert stream.interrupt() == "\x1b[0m\n"
     assert stream.interrupt() == ""
