@@ -6,7 +6,7 @@ from server_stub.cli.errors import AnswerError, RequestRefusedError, TryLaterErr
 from server_stub.cli.glance import target_end
 from server_stub.cli.outcome import show_streams, verdict
 from server_stub.cli.progress import Progress
-from server_stub.cli.resume import content, resumed
+from server_stub.cli.resume import content, task_states
 from server_stub.cli.screen import Screen
 from server_stub.cli.task_answers import Result, ResultAnswer, Target, Task
 from server_stub.cli.text import visible
@@ -14,7 +14,6 @@ from server_stub.cli.text import visible
 if TYPE_CHECKING:
     from server_stub.cli.api import OperatorApi
 
-_LAST: Final = frozenset({"end"})
 _REPORTED: Final = "reported"
 
 
@@ -28,8 +27,7 @@ def follow_targets(api: "OperatorApi", screen: Screen, task_id: str) -> Task:
         with progress.aside():
             screen.remark(line)
 
-    for event in resumed(api, ("tasks", task_id, "events"), dict, _LAST, told):
-        task = content(Task, event)
+    for task in task_states(api, task_id, told):
         ended = [target for target in task.targets if target.ended and target.node_id not in shown]
         shown |= {target.node_id for target in ended}
         for target in ended:

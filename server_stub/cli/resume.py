@@ -17,6 +17,7 @@ from server_stub.cli.answers import A, read
 from server_stub.cli.errors import AnswerError, TryLaterError, UnavailableError
 from server_stub.cli.event_stream import OPENED, Event
 from server_stub.cli.follow import FOLLOW_S, OUTAGE_S, given_up, later
+from server_stub.cli.task_answers import Task
 from server_stub.errors import ControlError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
+_TASK_END: Final = frozenset({"end"})
+_TASK_STATES: Final = frozenset({"task", "end"})
 
 
 def resumed(
@@ -83,6 +86,13 @@ class _Outage:
             self._pause = FIRST_PAUSE_S
         pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE_S)
         return pause * uniform(0.5, 1.0)  # noqa: S311 - spreads clients, guards nothing
+
+
+def task_states(api: "OperatorApi", task_id: str, told: Callable[[str], None]) -> Iterator[Task]:
+    """The task after each change, with its targets and without results; the last one has ended."""
+    for event in resumed(api, ("tasks", task_id, "events"), dict, _TASK_END, told):
+        if event.name in _TASK_STATES:  # others are of a newer server
+            yield content(Task, event)
 
 
 def content(model: type[A], event: Event) -> A:

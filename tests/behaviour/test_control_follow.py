@@ -188,5 +188,18 @@ def test_the_node_is_shown_previewed_drained_and_found(rig: Rig) -> None:
     assert "node.drain" in rig.control("audit", "--search", "DRAIN").stdout
 
 
+def test_an_operator_is_added_gets_a_password_and_is_revoked(rig: Rig, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("correct horse battery\n")
+
+    assert rig.control("operator", "add", "ada").stdout.startswith("operator ada is added; the token is shown only now")
+    assert rig.control("operator", "password", "ada", "--password-file", str(file)).returncode == 0
+    assert rig.control("operator", "revoke", "ada").returncode == 0
+    assert [line.split()[:2] for line in rig.control("operator", "list").stdout.splitlines()[1:]] == [
+        ["ada", "revoked"],
+        ["admin", "accepted"],
+    ]
+
+
 def task_of(said: str) -> str:
     return next(word for word in said.split() if word.startswith("task_"))

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from server_stub.cli import api
+from server_stub.cli.connection import Connection
+from server_stub.cli.resume import task_states
 from tests.unit.server_stub_cli.plane import Agent, Plane, plane
 from tests.unit.server_stub_cli.rig import HOSTILE, PROGRAM, Control, assert_harmless
 
@@ -61,8 +64,15 @@ def following(server: Plane, folder: Path, *nodes: str) -> Iterator[Following]:
     script = folder / "script"
     script.write_text("echo hello\n")
     options = [f"--node={node}" for node in nodes]
+    run = ("task", "run", *options, "--interpreter=bash", "--timeout=1m30s", str(script))
+    with following_run(server, *run) as follow:
+        yield follow
+
+
+@contextmanager
+def following_run(server: Plane, *run: str) -> Iterator[Following]:
     process = subprocess.Popen(
-        [*PROGRAM, "task", "run", *options, "--interpreter=bash", "--timeout=1m30s", "--follow", str(script)],
+        [*PROGRAM, *run, "--follow"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -132,6 +142,25 @@ def test_several_nodes_end_when_the_last_has_reported(
     ]
 
 
+def test_a_failure_limit_stops_the_rest(server: Plane, control: Control, agent: Agent, tmp_path: Path) -> None:
+    fleet = [agent, *(enrolled(server, control, f"limit-{number}") for number in range(3))]
+    for member in fleet:
+        control("node", "tag", member.node, "limit")
+    script = tmp_path / "script"
+    script.write_text("exit 1\n")
+    run = ("task", "run", str(script), "--tag=limit", "--interpreter=sh", "--concurrency=1", "--max-failures=1")
+    with following_run(server, *run) as follow:
+        [(member, task)] = [(member, task) for member in fleet for task in member.poll()]
+        member.report(task, exit_code=1)
+        code, out, err = follow.end()
+
+    assert code == 1
+    assert f"== {member.node}: failed: exit code 1, took 1.50 s" in out.splitlines()
+    assert sum(line.endswith("stopped after 1 failure") for line in out.splitlines()) == 3
+    assert err.splitlines()[-1].startswith(f"task {follow.task} ")
+    assert ": 3 cancelled, 1 failed" in err.splitlines()[-1]
+
+
 def test_an_interrupted_wait_leaves_the_task_which_can_then_be_cancelled(
     server: Plane, control: Control, agent: Agent, tmp_path: Path
 ) -> None:
@@ -178,6 +207,33 @@ def test_following_survives_a_kill_and_restart_of_the_server(
                 code, out, _ = follow.end()
 
     assert (code, out) == (0, "after all\n")
+
+
+def test_a_server_that_falls_silent_is_asked_again_from_where_it_was(
+    server: Plane, control: Control, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "SILENCE_S", 0.5)
+    run = ("task", "run", "-", "--node", agent.node, "--interpreter", "sh", "--json")
+    task = control(*run, stdin=b"true").document["task"]["id"]
+    told: list[str] = []
+
+    def wake(line: str) -> None:
+        told.append(line)
+        server.running.process.send_signal(signal.SIGCONT)
+        agent.report(agent.poll()[0])
+
+    try:
+        with api.OperatorApi(Connection(server.url, server.token)) as operator:
+            states = task_states(operator, task, wake)
+            first = next(states)
+            server.running.process.send_signal(signal.SIGSTOP)
+            *_, last = states
+    finally:
+        server.running.process.send_signal(signal.SIGCONT)
+
+    assert (first.status, last.status) == ("queued", "finished")
+    assert len(told) == 1
+    assert "trying again" in told[0]
 
 
 def test_refusals_of_the_real_server_are_one_line(control: Control, agent: Agent) -> None:

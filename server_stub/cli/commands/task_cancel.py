@@ -8,7 +8,7 @@ from server_stub.cli.answers import read
 from server_stub.cli.arguments import identifier
 from server_stub.cli.command import Command, connect
 from server_stub.cli.following import NOT_SUCCEEDED, interruptible
-from server_stub.cli.resume import content, resumed
+from server_stub.cli.resume import task_states
 from server_stub.cli.screen import Screen
 from server_stub.cli.task_answers import Target, Task, TaskAnswer
 from server_stub.cli.text import visible
@@ -16,7 +16,6 @@ from server_stub.cli.text import visible
 if TYPE_CHECKING:
     from server_stub.cli.api import OperatorApi
 
-_LAST: Final = frozenset({"end"})
 _LOST: Final = "lost"
 
 
@@ -61,8 +60,7 @@ def _confirmed(api: "OperatorApi", screen: Screen, task_id: str, args: argparse.
     task = Task(id=task_id)
     told: set[str] = set()
     with interruptible(screen, screen.remark, task_id):
-        for event in resumed(api, ("tasks", task_id, "events"), dict, _LAST, screen.remark):
-            task = content(Task, event)
+        for task in task_states(api, task_id, screen.remark):
             ended = [target for target in _meant(task, args.node) if target.ended and target.node_id not in told]
             told |= {target.node_id for target in ended}
             if not args.json:

@@ -431,6 +431,39 @@ def test_task_show_has_the_facts_and_each_result(control: Control, api: FakeApi)
     assert ran.err == ""
 
 
+def test_task_show_has_the_times_clocks_and_leftovers_of_each_target(control: Control, api: FakeApi) -> None:
+    detail = {"outcome": "timed_out", "level": "strict", "clock": "wall", "grace_expired": True, "queued_ms": 20}
+    detail |= {"wall_ms": 90_000, "cpu_ms": 1500, "grace_ms": 5000, "max_rss_bytes": 2**20, "killed": 3}
+    detail |= {"stdout_bytes": 2048, "uncertain": True}
+    words = {"outcome": "timed_out", "text": "timed out: wall clock, 90 s"}
+    target = {"node_id": "n1", "state": "reported", "attempts": 2, "leased_at": LATER, "finished_at": LATER} | words
+    lost = {"node_id": "n2", "state": "lost", "outcome": "lost", "text": "lost: no result after 5 leases"}
+    limits = {"concurrency": 10, "max_failures": 2, "queue_timeout_sec": 300, "rerun_of": "task_0"}
+    results = [RESULT | words | {"detail": detail, "stdout": "", "stderr": ""}]
+    shown = TASK | limits | {"targets": [target, lost], "results": results, "outcomes": {"lost": 1, "timed_out": 1}}
+    api.answers(reply({"task": shown}))
+
+    lines = control("task", "show", "task_1").out.splitlines()
+
+    assert "outcomes     1 lost, 1 timed out" in lines
+    assert "again        the script of task_0" in lines
+    limits_line = "1 min 30 s, 64.0 KiB of each stream, 5 min in the queue, 10 nodes at once, stopped after 2 failures"
+    assert f"limits       {limits_line}" in lines
+    assert lines[lines.index("n1: timed out: wall clock, 90 s") :] == [
+        "n1: timed out: wall clock, 90 s",
+        "   leased     2026-01-02 03:04:06Z (+1.50 s)",
+        "   ended      2026-01-02 03:04:06Z (+0 s)",
+        "   attempts   2",
+        "   clocks     queued 1.50 s, waited on the node 0.02 s, wall 1 min 30 s of 1 min 30 s, CPU 1.50 s, "
+        "grace 5 s, then killed, ended by the wall clock",
+        "   used       level strict, memory 1.0 MiB, printed 2.0 KiB and 0 B",
+        "   left over  3 processes killed",
+        "   left over  processes of the run may still be alive on the node",
+        "",
+        "n2: lost: no result after 5 leases",
+    ]
+
+
 def test_task_cancel(control: Control, api: FakeApi) -> None:
     queued, running = {"node_id": "n1", "outcome": "cancelled"}, {"node_id": "n2", "outcome": "running"}
     api.answers(reply({"task": TASK | {"targets": [queued]}}), reply({"task": TASK | {"targets": [queued, running]}}))

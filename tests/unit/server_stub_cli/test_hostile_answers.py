@@ -10,7 +10,18 @@ import pytest
 
 from lattice_agent.wire.base import WireModel
 from server_stub.cli import answers, task_answers
-from tests.unit.server_stub_cli.rig import HOSTILE, NODE_TOKEN, Control, FakeApi, assert_harmless, reply
+from tests.unit.server_stub_cli.rig import (
+    HOSTILE,
+    NODE_TOKEN,
+    Asked,
+    Control,
+    FakeApi,
+    Reply,
+    assert_harmless,
+    events,
+    piece,
+    reply,
+)
 
 COMMANDS: list[tuple[type[WireModel], tuple[str, ...]]] = [
     (answers.NodeList, ("node", "list")),
@@ -45,6 +56,32 @@ def test_hostile_text_in_every_field_is_shown_and_harmless(
     api.answers(reply(filled(model) | {"token": NODE_TOKEN}))
 
     ran = control(*argv, stdin=b"true")
+
+    assert ran.code in {os.EX_OK, 1}
+    assert_harmless(ran.out + ran.err)
+    assert "\\x1b]0;owned" in ran.out + ran.err
+
+
+@pytest.mark.parametrize("nodes", [["n1"], ["n1", "n2"]])
+@pytest.mark.parametrize(
+    "argv",
+    [("task", "rerun", "t1", "--follow"), ("task", "cancel", "t1", "--wait"), ("task", "output", "t1", "--follow")],
+)
+def test_hostile_text_in_every_event_is_shown_and_harmless(
+    control: Control, api: FakeApi, argv: tuple[str, ...], nodes: list[str]
+) -> None:
+    task = filled(task_answers.Task) | {"nodes": nodes}
+    task["targets"] = [task["targets"][0] | {"state": "reported", "node_id": node} for node in nodes]
+
+    def answer(asked: Asked) -> Reply:
+        if asked.method == "POST":
+            return reply({"task": task})
+        if asked.path.endswith("/events"):
+            return events((HOSTILE.replace("\n", "").replace("\r", ""), {}), ("task", task), ("end", task))
+        return events(piece("stdout", 0, HOSTILE.encode()), ("result", {"result": filled(task_answers.Result)}))
+
+    api.answer = answer
+    ran = control(*argv, "--node=n1") if argv[1] == "output" else control(*argv)
 
     assert ran.code in {os.EX_OK, 1}
     assert_harmless(ran.out + ran.err)
