@@ -7,8 +7,8 @@ from itertools import count
 from lattice_agent.errors import SandboxError, StateError
 from lattice_agent.exec.outcome import Kind, error_text
 from lattice_agent.exec.plan import Plan, Refusal, TaskRequest
+from lattice_agent.tasks.execution import Executor
 from lattice_agent.tasks.record import TaskAudit
-from lattice_agent.tasks.run import Executor
 
 log = logging.getLogger(__name__)
 

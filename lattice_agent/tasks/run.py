@@ -9,20 +9,21 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
 from lattice_agent.errors import SandboxError, StateError
 from lattice_agent.exec.outcome import Outcome
-from lattice_agent.exec.output_stream import OnOutput
 from lattice_agent.exec.plan import Plan, Refusal, TaskRequest
 from lattice_agent.state.clock import BootTime
 from lattice_agent.state.journal import Phase, TaskRow
 from lattice_agent.tasks.cancels import Cancels
 from lattice_agent.tasks.decide import Event
+from lattice_agent.tasks.execution import Decider, Executor, Live
 from lattice_agent.tasks.outcomes import EndedBy, detail_without_run, raw_result, refusal_detail
 from lattice_agent.tasks.record import TaskAudit
+from lattice_agent.tasks.run_path import RunPath
 from lattice_agent.tasks.shape import CANCELLED_WAITING, INTERRUPTED, shape, without_output
 from lattice_agent.tasks.spool import Spool
 from lattice_agent.wire.base import encode
@@ -36,58 +37,12 @@ STORE_AT_END_S: Final = 10.0
 """When the agent ends it tries no longer than this; at the next start the journal has the task as interrupted."""
 
 
-class Executor(Protocol):
-    """What runs a plan: ``exec.runner.Runner``, or a scripted one in simulations."""
-
-    async def run(self, plan: Plan, on_output: OnOutput | None = None) -> Outcome:
-        """How the plan ended. A cancellation that comes when something was started gives an outcome too."""
-        ...
-
-
-class Live(Protocol):
-    """Takes output on its way while runs go on. Neither method waits or raises: a run goes on whatever happens here."""
-
-    def begin(self, task_id: str, lease_id: str) -> OnOutput:
-        """A run starts under this lease; a newer one may be adopted while it runs."""
-        ...
-
-    def end(self, task_id: str) -> None:
-        """No more output comes from it; its result is stored next."""
-        ...
-
-
-Decider = Callable[[TaskRequest], Plan | Refusal]
-
-
 @dataclass(frozen=True)
 class RunStatistics:
     """Tasks now: in a slot, waiting for one."""
 
     running: int
     waiting: int
-
-
-class _Path:
-    """The way of one task through its slot, and who ended it."""
-
-    def __init__(self) -> None:
-        self.whole = trio.CancelScope()
-        self.execution = trio.CancelScope()
-        self.ended_by: EndedBy | None = None
-
-    def cancel(self) -> None:
-        """The control plane wants its script ended. Nothing else of it stops: what is decided and written goes on."""
-        self.ended_by = self.ended_by or EndedBy.CONTROL_PLANE
-        self.execution.cancel()
-
-    def interrupt(self) -> None:
-        """The agent ends."""
-        self.agent_ends()
-        self.whole.cancel()
-
-    def agent_ends(self) -> None:
-        """It is being cancelled from outside. The first who ended a run is the one who is told of."""
-        self.ended_by = self.ended_by or EndedBy.AGENT
 
 
 class Runs:
@@ -119,7 +74,7 @@ class Runs:
         self._live = live
         # Bounded: the intake asks only while there is a free slot, and takes a bounded number per answer.
         self._waiting: deque[TaskRow] = deque()
-        self._running: dict[str, _Path] = {}
+        self._running: dict[str, RunPath] = {}
         self._cancels = Cancels(self.has)
         self._moved = trio.Event()
         self._draining = False
@@ -199,7 +154,7 @@ class Runs:
                     continue
                 free -= 1
             self._waiting.remove(row)
-            path = self._running[row.task_id] = _Path()
+            path = self._running[row.task_id] = RunPath()
             nursery.start_soon(self._guarded, row, path)
 
     def drain(self) -> None:
@@ -224,7 +179,7 @@ class Runs:
         self._moved.set()
         self._moved = trio.Event()
 
-    async def _guarded(self, row: TaskRow, path: _Path) -> None:
+    async def _guarded(self, row: TaskRow, path: RunPath) -> None:
         try:
             with path.whole:
                 await self._one(row, path)
@@ -244,7 +199,7 @@ class Runs:
             await trio.sleep(STORE_RETRY_S)
             self._waiting.append(row)
 
-    async def _one(self, row: TaskRow, path: _Path) -> None:
+    async def _one(self, row: TaskRow, path: RunPath) -> None:
         try:
             if row.task_id not in self._cancels:
                 await self._decide_and_run(row, path)
@@ -271,7 +226,7 @@ class Runs:
         await self._audit.record("task.given_up", task_id=known.task_id, lease_id=known.lease_id)
         return None
 
-    async def _decide_and_run(self, row: TaskRow, path: _Path) -> None:
+    async def _decide_and_run(self, row: TaskRow, path: RunPath) -> None:
         known = await self._startable(row)
         if known is None:
             return
@@ -295,7 +250,7 @@ class Runs:
         started = await self._spool.start(known.task_id)
         await self._execute(started, decision, path)
 
-    async def _execute(self, row: TaskRow, plan: Plan, path: _Path) -> None:
+    async def _execute(self, row: TaskRow, plan: Plan, path: RunPath) -> None:
         started_at, queued_s = datetime.now(UTC), self._now().age_of(row.since) or 0.0
         result = self._interrupted(row, started_at)
         outcome = None
@@ -333,7 +288,7 @@ class Runs:
         finally:
             self._live.end(row.task_id)
 
-    async def _record(self, row: TaskRow, outcome: Outcome | None, path: _Path) -> None:
+    async def _record(self, row: TaskRow, outcome: Outcome | None, path: RunPath) -> None:
         if outcome is not None:
             await self._audit.outcome(row.task_id, outcome, path.ended_by)
         elif path.ended_by is EndedBy.CONTROL_PLANE:

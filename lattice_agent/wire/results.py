@@ -64,7 +64,7 @@ class RunDetail(WireModel):
     """Produced, whether or not kept."""
     stderr_bytes: Annotated[Uint, OMIT] = 0
     killed: Annotated[Uint, OMIT] = 0
-    """Processes that were left when the main one had ended."""
+    """Processes besides the main one that had to be killed."""
     lingering: Annotated[Uint, OMIT] = 0
     uncertain: Annotated[bool, OMIT] = False
     """Processes of the run may be alive."""

@@ -1,8 +1,9 @@
 """Request bodies: bounded in size and time while they arrive, then parsed."""
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import aclosing
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 from pydantic import BaseModel, ValidationError
@@ -55,6 +56,14 @@ async def read_order(request: Request, model: type[R]) -> R:
     raw = await read_body(request)
     try:
         return model.model_validate_json(raw or b"{}")
+    except ValidationError as error:
+        raise _wrong_field(error) from None
+
+
+def as_order(model: type[R], fields: Mapping[str, Any]) -> R:
+    """What a form of the web page asks for, by the rules of the operators' API."""
+    try:
+        return model.model_validate(fields)
     except ValidationError as error:
         raise _wrong_field(error) from None
 

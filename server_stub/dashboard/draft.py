@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from server_stub.api.body import as_order
 from server_stub.api.orders import CreateTask
 from server_stub.dashboard.forms import Form, one
 from server_stub.errors import Refused
@@ -47,7 +48,8 @@ class Draft:
         if len(self.script.encode(errors="replace")) > MAX_SCRIPT_BYTES:
             raise Refused(400, f"the script is longer than {MAX_SCRIPT_BYTES:,} bytes")
         numbers: dict[str, Any] = {name: _number(getattr(self, name), words) for name, words in NUMBERS.items()}
-        return CreateTask(nodes=nodes, tags=tags, interpreter=self.interpreter, script=self.script, **numbers)
+        what = {"nodes": nodes, "tags": tags, "interpreter": self.interpreter, "script": self.script}
+        return as_order(CreateTask, what | numbers)
 
 
 def sent_draft(form: Form) -> Draft:

@@ -47,8 +47,15 @@ def require_own_site(request: Request) -> None:
         raise Refused(403, "this form was sent by another site")
     origin = request.headers.get("origin")
     # The host alone: behind a proxy that ends TLS the scheme is another one.
-    if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
+    if origin is not None and _host(origin) != request.headers.get("host", "").lower():
         raise Refused(403, "this form was sent by another site")
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # of no browser
+        return None
 
 
 def require_token(form: Form, expected: str) -> None:

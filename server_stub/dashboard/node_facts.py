@@ -58,7 +58,8 @@ def _scripts(told: Mapping[str, Any]) -> str:
         return "none, unless policy grants it"
     more = " or more" if told.get("lists_cut") else ""
     if told.get("only_listed_scripts"):
-        return f"only those that policy lists: {len(_texts(told, 'listed_scripts'))}{more}"
+        listed = len(_texts(told, "listed_scripts")) + len(_texts(told, "ruled_scripts"))
+        return f"only those that policy lists: {listed}{more}"
     forbidden = len(_texts(told, "forbidden_scripts"))
     return f"any but {count(forbidden, 'script')}{more}" if forbidden else "any"
 

@@ -10,8 +10,7 @@ import pytest
 import trio
 
 from lattice_agent.wire.control import MAX_FRAME
-from server_stub.config import Limits
-from tests.rigs.live_plane import SECONDS, Event, Script, Talk, live_plane
+from tests.rigs.live_plane import SECONDS, Event, Node, Script, Talk, live_plane
 
 pytestmark = pytest.mark.slow
 
@@ -171,7 +170,7 @@ async def test_streams_of_a_revoked_credential_are_closed_soon(
 
 async def test_more_frames_than_the_rate_are_read_slower_and_not_lost(tmp_path: Path) -> None:
     script = Script([("stdout", b"x")] * 100)
-    async with live_plane(tmp_path, limits=Limits(frame_rate=100, frame_burst=10)) as plane:
+    async with live_plane(tmp_path, limits={"frame_rate": 100, "frame_burst": 10}) as plane:
         node = await plane.node("n1")
         task = await plane.task("n1")
         lease = await node.poll()
@@ -181,6 +180,26 @@ async def test_more_frames_than_the_rate_are_read_slower_and_not_lost(tmp_path: 
             await talk.tell(lease, script)
             await reader.until_shown(script.size)
             assert trio.current_time() - began > 0.5
+
+
+async def test_a_fleet_that_comes_at_once_is_told_when_to_come_again(tmp_path: Path) -> None:
+    async with live_plane(tmp_path, limits={"stream_rate": 0.01, "stream_burst": 1}) as plane:
+        nodes = [await plane.node(f"n{number}") for number in range(3)]
+        async with nodes[0].stream():
+            for node, wait_s in ((nodes[1], "60"), (nodes[2], "60")):
+                assert await put_off(node) == (429, wait_s)
+
+
+async def put_off(node: Node) -> tuple[int, str]:
+    url = f"{node.plane.url}/api/agent/control/stream?node_id={node.id}"
+    headers = node.headers | {
+        "connection": "Upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    answer = await node.plane.client.get(url, headers=headers)
+    return answer.status_code, answer.headers["retry-after"]
 
 
 async def test_a_stopping_server_closes_the_streams_in_order(tmp_path: Path) -> None:

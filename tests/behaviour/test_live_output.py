@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from server_stub.config import Limits
 from tests.rigs.live_plane import SECONDS, Answered, LivePlane, Node, Reader, Script, live_plane
 from tests.rigs.real_processes import reserved_port
 
@@ -208,7 +207,7 @@ async def test_a_stopping_server_ends_event_streams_at_once(tmp_path: Path) -> N
 
 
 async def test_one_viewer_too_many_is_told_so_and_a_place_is_given_back(tmp_path: Path) -> None:
-    async with live_plane(tmp_path, limits=Limits(viewers=2)) as plane:
+    async with live_plane(tmp_path, limits={"viewers": 2}) as plane:
         await plane.node("n1")
         task = await plane.task("n1")
         async with plane.follow(task, "events"), plane.follow(task, "output", node="n1"):

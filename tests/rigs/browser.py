@@ -71,6 +71,8 @@ class Fleet:
     plane: Plane
     operator: str
     site: Site
+    token: str
+    """Of the operator."""
 
     def wait_policy(self) -> None:
         """Until the node has told what it allows."""
@@ -89,7 +91,7 @@ def fleet(place: Path) -> Iterator[Fleet]:
                 [operator] = client.get("/api/v1/operators").json()["operators"]
                 path = f"/api/v1/operators/{operator['name']}/password"
                 client.post(path, json={"password": PASSWORD}).raise_for_status()
-            yield Fleet(running, plane, operator["name"], Site(place, running.url, plane.add_node()))
+            yield Fleet(running, plane, operator["name"], Site(place, running.url, plane.add_node()), token)
         finally:
             plane.close()
 

@@ -25,9 +25,10 @@ from lattice_agent.state.commit import GroupCommit, call_directly
 from lattice_agent.state.db import StateDirectory
 from lattice_agent.state.journal import Journal
 from lattice_agent.tasks.decide import PollRhythm
+from lattice_agent.tasks.execution import Live
 from lattice_agent.tasks.intake import Intake
 from lattice_agent.tasks.record import TaskAudit
-from lattice_agent.tasks.run import Live, Runs
+from lattice_agent.tasks.run import Runs
 from lattice_agent.tasks.sender import Sender
 from lattice_agent.tasks.spool import Spool
 from tests.rigs.reference_server import ReferenceServer

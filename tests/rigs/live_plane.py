@@ -102,7 +102,7 @@ class Node:
 
     async def poll(self) -> Lease:
         answer = await self.plane.client.get(
-            f"{self.plane.url}/api/agent/tasks", params={"node_id": self.id}, headers=self._headers
+            f"{self.plane.url}/api/agent/tasks", params={"node_id": self.id}, headers=self.headers
         )
         [lease] = answer.raise_for_status().json()
         return dict(lease)
@@ -113,18 +113,18 @@ class Node:
         answer = await self.plane.client.post(
             f"{self.plane.url}/api/agent/task-result",
             json={"node_id": self.id, "result": result},
-            headers=self._headers,
+            headers=self.headers,
         )
         answer.raise_for_status()
 
     @asynccontextmanager
     async def stream(self) -> AsyncIterator[Talk]:
         url = f"{self.plane.url}/api/agent/control/stream?node_id={self.id}"
-        async with httpx_ws.aconnect_ws(url, self.plane.client, headers=self._headers) as socket:
+        async with httpx_ws.aconnect_ws(url, self.plane.client, headers=self.headers) as socket:
             yield Talk(socket)
 
     @property
-    def _headers(self) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.token}"}
 
 

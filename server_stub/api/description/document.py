@@ -7,6 +7,7 @@ from lattice_agent.wire.envelope import ErrorEnvelope
 from server_stub.api.description import agents, operators
 from server_stub.api.description.operation import Caller, Operation
 from server_stub.api.description.schemas import Schema, Schemas, properties
+from server_stub.api.sessions import SESSION
 
 JSON: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream"
@@ -17,6 +18,7 @@ _SECURITY: Final[dict[Caller, list[dict[str, list[str]]]]] = {
     "node": [{"node": []}],
     "anyone": [],
 }
+_COOKIE: Final[list[dict[str, list[str]]]] = [{"session": []}]
 _MEANING: Final = {
     101: "The WebSocket is open",
     200: "Done",
@@ -56,6 +58,12 @@ def document(version: str) -> dict[str, Any]:
             "schemas": schemas.shared,
             "headers": _headers(),
             "securitySchemes": {
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": SESSION,
+                    "description": "of the web page; over TLS with __Host- before its name",
+                },
                 "operator": {"type": "http", "scheme": "bearer", "description": "lop_ and 43 characters"},
                 "node": {"type": "http", "scheme": "bearer", "description": "43 characters, one token for each node"},
             },
@@ -82,7 +90,7 @@ def _operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         "operationId": _name(operation),
         "summary": operation.summary,
         "tags": [{"operator": "operators", "node": "agents", "anyone": "open"}[operation.caller]],
-        "security": _SECURITY[operation.caller],
+        "security": _SECURITY[operation.caller] + (_COOKIE if _may_have_cookie(operation) else []),
         "responses": _responses(operation, schemas),
     }
     if operation.query is not None:
@@ -91,6 +99,11 @@ def _operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         content = {JSON: {"schema": schemas.of(operation.body, "validation")}}
         described["requestBody"] = {"required": _must_be_sent(operation), "content": content}
     return described
+
+
+def _may_have_cookie(operation: Operation) -> bool:
+    """The scripts of the web page follow what an operator's token may see."""
+    return operation.caller == "operator" and operation.method == "get"
 
 
 def _name(operation: Operation) -> str:

@@ -10,6 +10,12 @@ function keepFresh(part) {
   let waiting = 0;
   let running = false;
 
+  function say(text) {
+    if (!status) return;
+    status.textContent = text;
+    status.hidden = !text;
+  }
+
   async function refresh() {
     if (running || document.visibilityState !== "visible" || isInUse(part)) return;
     running = true;
@@ -19,11 +25,11 @@ function keepFresh(part) {
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id);
       if (fresh && !isInUse(part)) takeOver(part, fresh);
-      if (status) status.textContent = "";
+      say("");
       waiting = 0;
     } catch {
       waiting = Math.min(waiting + 1, 6);
-      if (status) status.textContent = "The server does not answer; what is shown may be old.";
+      say("The server does not answer; what is shown may be old.");
     } finally {
       running = false;
     }
@@ -34,11 +40,10 @@ function keepFresh(part) {
   document.addEventListener("visibilitychange", refresh);
 }
 
-/** Nobody's typing, selection or open details are taken away. */
+/** Nobody's typing or selection is taken away; opened details stay open by themselves. */
 function isInUse(part) {
   const selection = document.getSelection();
   if (selection && !selection.isCollapsed && part.contains(selection.anchorNode)) return true;
-  if (part.querySelector("details[open]")) return true;
   const active = document.activeElement;
   return part.contains(active) && /^(INPUT|SELECT|TEXTAREA)$/.test(active.tagName);
 }
