@@ -566,7 +566,8 @@ class Cells:
             self._gone(entry)
             return
         tree_is_its_own = entry.plan.namespaces or entry.state == BUILDING
-        if entry.state == IN_USE and entry.place is not None:
+        # Not of one that takes memory: it would go on taking some while it is counted.
+        if entry.state == IN_USE and entry.place is not None and not entry.memory_hit:
             entry.killed = max(0, entry.place.processes.count_running() - FIRST)
         entry.state = ENDING
         if entry.group is not None:
