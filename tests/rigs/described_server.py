@@ -84,7 +84,7 @@ def closed(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def schemathesis(server: Running, description: Path, token: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """``st run`` with a fixed seed, however slow the machine is; its directory is the description's, so that it leaves nothing elsewhere."""
+    """``st run`` with a fixed seed, however slow the machine is. Its directory is that of the description."""
     program = str(Path(sys.executable).with_name("schemathesis"))
     command = [program, "--config-file", str(description.with_name("schemathesis.toml")), "run", str(description)]
     fixed = ["--url", server.url, "-H", f"Authorization: Bearer {token}", "--seed", "13", "--no-color"]
