@@ -23,8 +23,9 @@ NODE: Final = "build-1"
 SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 BUILD: Final = r"""#!/bin/sh
 # lattice: level=strict
+release=lattice-web-2.3.1
 step() { printf '\033[1;36m==> %s\033[0m\n' "$1"; }
-step 'Compiling lattice-web 2.3.1'
+step "Compiling $release"
 for unit in config router session templates; do printf '    \033[32mok\033[0m      %s\n' "$unit"; done
 printf '    \033[33mwarning\033[0m legacy: 2 calls of a deprecated function\n'
 echo 'legacy.c:118: warning: use of gets is deprecated' >&2
@@ -63,9 +64,9 @@ def main() -> int:
 def take(browser: Browser, served: Fleet, scheme: Literal["light", "dark"], running: str) -> None:
     pictures = (
         Picture("nodes", lambda page: page.goto("/nodes")),
-        Picture("node", lambda page: page.goto("/nodes/web-1?range=24h"), 1240),
+        Picture("node", lambda page: page.goto("/nodes/web-1?range=24h"), 1080),
         Picture("enrol", lambda page: page.goto("/enrol"), 560),
-        Picture("tasks", lambda page: page.goto("/tasks"), 900),
+        Picture("tasks", lambda page: page.goto("/tasks"), 860),
         Picture("new-task", write_task, 1080),
         Picture("task", show_fan_out, 1120),
         Picture("task-running", lambda page: show_running(page, running), 1020),

@@ -103,13 +103,13 @@ ENDINGS: Final[Sequence[tuple[float, str, Mapping[str, Run]]]] = (
     (240, "restic check --read-data", {"edge-fra": TOO_LONG}),
     (190, "certbot renew --quiet", {"web-1": CUT_SHORT}),
     (95, FAILED, {"web-1": Run(), "web-2": NGINX, "web-3": Run()}),
-    (31, FAN_OUT, {"web-1": UPGRADED, "web-2": LOCKED, "web-3": UPGRADED, "edge-fra": UPGRADED}),
 )
 """Minutes ago, script, and how it went where."""
+UPGRADES: Final = {"web-1": UPGRADED, "web-2": LOCKED, "web-3": UPGRADED, "edge-fra": UPGRADED}
 USERS: Final = (
     ("alice", "Alice Moreau", 200 * GIB, 3.1),
     ("bela", "Béla Kis", 50 * GIB, 1.5),
-    ("chen", "Chen Li", 120 * GIB, 3.9),
+    ("chen", "Chen Li", 180 * GIB, 3.9),
     ("dara", "Dara Ní Bhriain", 0, 0.7),
 )
 """Id, name, quota, and GiB a day."""
@@ -128,13 +128,10 @@ def _fill(tables: Tables, now: datetime) -> None:
     _add_usage(tables, now)
     for minutes, script, runs in ENDINGS:
         _end(tables, script, runs, now - timedelta(minutes=minutes))
+    _lose(tables, "sysctl --system", "edge-sin", now - timedelta(minutes=85))
+    _expire(tables, "journalctl --vacuum-time=7d", "edge-sin", now - timedelta(minutes=70))
+    _end(tables, FAN_OUT, UPGRADES, now - timedelta(minutes=31))
     _cancel(tables, "psql -c 'select pg_promote()'", "db-1", now - timedelta(minutes=18))
-    minutes_ago = now - timedelta(minutes=170)
-    task = _create(tables, "sysctl --system", ("edge-sin",), minutes_ago)
-    _lease(tables, task, "edge-sin", minutes_ago)
-    lose(tables, task.id, "edge-sin", now - timedelta(minutes=130))
-    expired = _create(tables, "journalctl --vacuum-time=7d", ("edge-sin",), now - timedelta(minutes=80), wait=1_800)
-    expire(tables, expired.id, "edge-sin", now - timedelta(minutes=50))
     _create(tables, "shutdown -r +1", ("edge-sin",), now - timedelta(minutes=4))
 
 
@@ -159,6 +156,17 @@ def _end(tables: Tables, script: str, runs: Mapping[str, Run], at: datetime) -> 
         take_results(tables, node_id, [result], begun + timedelta(seconds=run.seconds))
 
 
+def _lose(tables: Tables, script: str, node_id: str, at: datetime) -> None:
+    task = _create(tables, script, (node_id,), at)
+    _lease(tables, task, node_id, at)
+    lose(tables, task.id, node_id, at + timedelta(minutes=6))
+
+
+def _expire(tables: Tables, script: str, node_id: str, at: datetime) -> None:
+    task = _create(tables, script, (node_id,), at, wait=1_800)
+    expire(tables, task.id, node_id, at + timedelta(seconds=1_800))
+
+
 def _cancel(tables: Tables, script: str, node_id: str, at: datetime) -> None:
     task = _create(tables, script, (node_id,), at)
     result = ENDED.result(_lease(tables, task, node_id, at), at)
@@ -175,8 +183,8 @@ def _add_usage(tables: Tables, now: datetime) -> None:
         account = Account(user_id, quota_bytes=quota, reset_day=1 if quota else 0).at(began)
         add_user(tables, OPERATOR, account, name, began, Limits().users)
     halves = [*range(600, 64, -20), *range(62, -1, -1)]
-    for node_id, part in (("edge-fra", 1.0), ("edge-sto", 0.35)):
-        for half_days in halves:
+    for half_days in halves:
+        for node_id, part in (("edge-fra", 1.0), ("edge-sto", 0.35)):
             _report(tables, node_id, part, 600 - half_days, now - timedelta(hours=12 * half_days))
     broken = UsageSnapshot(
         collector_source="singbox", collector_status="error", collector_error="connection refused: 127.0.0.1:10085"
