@@ -64,10 +64,10 @@ def main() -> int:
 def take(browser: Browser, served: Fleet, scheme: Literal["light", "dark"], running: str) -> None:
     pictures = (
         Picture("nodes", lambda page: page.goto("/nodes")),
-        Picture("node", lambda page: page.goto("/nodes/web-1?range=24h"), 1080),
+        Picture("node", lambda page: page.goto("/nodes/web-1?range=24h"), 1000),
         Picture("enrol", lambda page: page.goto("/enrol"), 560),
         Picture("tasks", lambda page: page.goto("/tasks"), 860),
-        Picture("new-task", write_task, 1080),
+        Picture("new-task", write_task, 1480),
         Picture("task", show_fan_out, 1120),
         Picture("task-running", lambda page: show_running(page, running), 1020),
         Picture("usage", lambda page: page.goto("/usage"), 900),
