@@ -46,7 +46,7 @@ def duration(seconds: float) -> str:
     if seconds < 10 and seconds != int(seconds):
         return f"{seconds:.2f} s"
     rest = int(seconds)
-    amounts = []
+    amounts: list[tuple[int, str]] = []
     for step, unit in _DURATION_STEPS:
         amount, rest = divmod(rest, step)
         if amount or amounts:
