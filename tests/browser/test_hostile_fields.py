@@ -18,10 +18,12 @@ from lattice_agent.wire.host_inventory import HostInventoryReport
 from lattice_agent.wire.metrics import Heartbeat
 from lattice_agent.wire.results import ResultReport, RunDetail, RunOutcome, TaskResult
 from lattice_agent.wire.runtime import AgentRuntime
+from lattice_agent.wire.tasks import LeasedTask
 from lattice_agent.wire.usage import UsageReport, UsageSnapshot
 from tests.rigs.browser import Fleet, chromium, fleet, signed_in
 from tests.rigs.hostile_output import CORPUS, MARKER
 from tests.rigs.steered_node import SteeredNode, filled
+from tests.rigs.steered_plane import Node
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.slow]
 
@@ -53,6 +55,7 @@ class Harm:
     """A fleet in which everything has been said, and what must be read where."""
 
     served: Fleet
+    token: str
     node: list[str]
     """On the page of the node."""
     tasks: dict[str, list[str]]
@@ -84,7 +87,7 @@ def harm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harm]:
             tell_events(node, events)
             refuse(node)
             tasks = end_tasks(served, node)
-            yield Harm(served, told.said, tasks, events.said, names.said)
+            yield Harm(served, token, told.said, tasks, events.said, names.said)
 
 
 def tell_of_itself(node: SteeredNode, text: Texts) -> None:
@@ -144,13 +147,15 @@ def end_tasks(served: Fleet, node: SteeredNode) -> dict[str, list[str]]:
 
 
 def end_task(served: Fleet, node: SteeredNode, text: Texts, **result: object) -> str:
-    script = f"# {text('comment')}\necho {text('script')}\n"
-    with served.server.client(served.token) as operator:
-        order = {"node": NODE, "script": script, "interpreter": "sh"}
-        task_id = operator.post("/api/v1/tasks", json=order).raise_for_status().json()["task"]["id"]
-    [task] = node.lease()
+    task = lease(served, node, f"# {text('comment')}\necho {text('script')}\n")
     node.end(task, stdout=text("stdout") + "\n", stderr=text("stderr") + "\n", **result)
-    return str(task_id)
+    return task.id
+
+
+def lease(served: Fleet, node: SteeredNode, script: str) -> LeasedTask:
+    served.plane.create(Node(node.id, ""), script)
+    [task] = node.lease()
+    return task
 
 
 def read(page: Page, path: str) -> str:
@@ -158,11 +163,15 @@ def read(page: Page, path: str) -> str:
     page.goto(path)
     if "/tasks/task_" in path:
         expect(page.locator(".log")).to_contain_text("stdout")
+    return read_here(page)
+
+
+def read_here(page: Page) -> str:
     page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
-    assert page.locator("[data-xss]").count() == 0, path
-    assert page.evaluate("typeof window.xss") == "undefined", path
+    assert page.locator("[data-xss]").count() == 0, page.url
+    assert page.evaluate("typeof window.xss") == "undefined", page.url
     text = page.locator("main").inner_text()
-    assert "&lt;" not in text, f"{path} is escaped twice"
+    assert "&lt;" not in text, f"{page.url} is escaped twice"
     return f"{page.title()}\n{text}"
 
 
@@ -194,6 +203,41 @@ def test_every_text_of_a_node_is_read_and_does_nothing(
         task_id = next(iter(harm.tasks))
         read(page, f"/tasks/new?like={task_id}&node={NODE}")
         assert ATTACK in page.get_by_label("Script").input_value()
+        assert not watched.dialogs
+
+
+def test_parts_that_are_fetched_anew_do_nothing(browser: Browser, harm: Harm) -> None:
+    text, look_again = Texts(), "document.dispatchEvent(new Event('visibilitychange'))"
+    with harm.served.server.client(harm.served.token) as operator, signed_in(browser, harm.served) as watched:
+        page = watched.page
+        page.goto("/nodes")
+        operator.post(f"/api/v1/nodes/{NODE}/drain", json={"draining": True}).raise_for_status()
+        page.evaluate(look_again)
+        expect(page.locator(f"#node-{NODE}")).to_contain_text("draining")
+        assert harm.names[0] in read_here(page)
+        page.goto("/tasks")
+        task_id = harm.served.plane.create(Node(NODE, ""), text("script"))
+        page.evaluate(look_again)
+        expect(page.locator("main")).to_contain_text(text.said[0])
+        read_here(page)
+        operator.post(f"/api/v1/tasks/{task_id}/cancel", json={}).raise_for_status()
+        operator.post(f"/api/v1/nodes/{NODE}/drain", json={"draining": False}).raise_for_status()
+        assert not watched.dialogs
+
+
+def test_an_end_that_is_markup_does_nothing_when_it_comes(browser: Browser, harm: Harm) -> None:
+    text = Texts()
+    with harm.served.server.client(harm.token) as client, signed_in(browser, harm.served) as watched:
+        node, page = SteeredNode(client, NODE), watched.page
+        task = lease(harm.served, node, "true")
+        page.goto(f"/tasks/{task.id}")
+        expect(page.locator("#task-state .verdict")).to_contain_text("leased")
+        detail = RunDetail(outcome=RunOutcome.REFUSED, reason=text("reason"), rule=text("rule"))
+        node.end(task, exit_code=1, error=text("error"), stdout=text("stdout"), stderr=text("stderr"), detail=detail)
+        expect(page.locator("#task-state .verdict")).to_contain_text(text.said[0])
+        expect(page.locator(".log")).to_contain_text("stderr")
+        found = read_here(page)
+        assert [said for said in text.said if said not in found] == []
         assert not watched.dialogs
 
 
