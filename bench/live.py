@@ -3,9 +3,10 @@
     python bench/live.py [--json] [--samples 120] [--polls 30] [--cancels 64]
 
 First output: from POST /tasks to the bytes of the first ``output`` event in the operator's hands, with the control
-stream up. Beside it in the same run: the same script on the base wire, polled once a second, where output comes with
-the result (creations are spread over the phase of the poll); and the floor, a plain ``subprocess`` of the same script
-from its start to its first byte.
+stream up. Tasks are created PAUSE_S apart: the agent paces its requests, and one that gets task after task waits for its pace.
+Beside it in the same run: the same script on the base wire, polled once a second, where output comes with the result
+(creations are spread over the phase of the poll); and the floor, a plain ``subprocess`` of the same script from its
+start to its first byte.
 
 Cancel: from POST /tasks/ID/cancel to the moment at which no process of the script is alive, less the grace. Nobody is
 asked for that: processes carry the task's id in their environment, and their ends are awaited by pidfd. The scripts
@@ -31,6 +32,7 @@ from lattice_agent.exec.plan import Limits
 
 SECONDS = 30.0
 """For anything that is waited for."""
+PAUSE_S = 0.3
 SPEAKS = "echo first; exec sleep 60"
 GRACE_S = Limits.grace_s
 LEVELS = ("strict", "host")
@@ -65,7 +67,9 @@ def main() -> None:
         "first_output_bare": spread(floor),
         "cancel_over_grace": spread(every),
         "cancel_over_grace_by_kind": {
-            f"{level}, {kind}": spread(seconds) for level, kinds in over_grace.items() for kind, seconds in kinds.items()
+            f"{level}, {kind}": spread(seconds)
+            for level, kinds in over_grace.items()
+            for kind, seconds in kinds.items()
         },
     }
     lines = [
@@ -103,6 +107,7 @@ def first_outputs(samples: int) -> list[float]:
                 raise SystemExit(f"the first event is {name}: {data}")
             cancel(plane, task)
             plane.wait(task)
+            time.sleep(PAUSE_S)
     return found
 
 
