@@ -3,7 +3,7 @@
     python bench/live.py [--json] [--samples 120] [--polls 30] [--cancels 64]
 
 First output: from POST /tasks to the bytes of the first ``output`` event in the operator's hands, with the control
-stream up. Tasks are created PAUSE_S apart: the agent paces its requests, and one that gets task after task waits for its pace.
+stream up. Tasks are created PAUSE_S apart: the agent paces its requests, and who creates task after task measures that.
 Beside it in the same run: the same script on the base wire, polled once a second, where output comes with the result
 (creations are spread over the phase of the poll); and the floor, a plain ``subprocess`` of the same script from its
 start to its first byte.
