@@ -2,6 +2,7 @@
 the bytes of the script, and heartbeats do not notice."""
 
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -126,8 +127,6 @@ async def scene(place: Path, *, limits: str = HASTY) -> AsyncIterator[Scene]:
 
 
 def command(site: Site, limits: str) -> list[str | Path]:
-    import sys
-
     return [sys.executable, "-I", str(hasty_agent.__file__), limits, *site.command("--poll-interval", "60s")]
 
 
@@ -146,7 +145,6 @@ async def test_a_control_plane_that_is_killed_and_comes_back(tmp_path: Path) -> 
                         await run.all_shown()
                         await run.ended()
                 assert agent.stop() == os.EX_OK
-    assert run.viewer.resets == 1
 
 
 async def test_an_agent_that_is_killed_ends_the_view_as_interrupted(tmp_path: Path) -> None:
@@ -166,7 +164,7 @@ async def test_an_agent_that_is_killed_ends_the_view_as_interrupted(tmp_path: Pa
     assert run.viewer.ending.data["result"]["outcome"] == "interrupted"
 
 
-@pytest.mark.parametrize("within", [1, 700, 5_000, 20_000])
+@pytest.mark.parametrize("within", [1, 5_000])
 async def test_a_connection_that_is_cut_in_the_middle_of_a_frame(tmp_path: Path, within: int) -> None:
     async with scene(tmp_path) as at:
         at.wire.cut_within = within
@@ -196,7 +194,7 @@ async def test_everything_is_cut_again_and_again(tmp_path: Path) -> None:
     ("limits", "hole_s"), [pytest.param(HASTY, 4.0, id="hasty"), pytest.param("20,45,20", 60.0, id="real")]
 )
 async def test_a_black_hole_that_lasts_longer_than_the_deadlines(tmp_path: Path, limits: str, hole_s: float) -> None:
-    """Nothing comes through and nothing says so: the stream's own deadlines end it."""
+    """Nothing comes through and nothing says so: the stream's own deadlines end it. Once with the real ones."""
     async with scene(tmp_path, limits=limits) as at:
         async with run_on(at.plane, at.site) as run:
             await run.some_shown()
@@ -258,7 +256,7 @@ async def test_a_slow_reader_delays_nobody_else_and_misses_nothing(tmp_path: Pat
     async with scene(tmp_path, limits="20,45,20") as at:
         began = time.monotonic()
         async with run_on(at.plane, at.site, bursts=40, pause_s=0.02) as run:
-            slow = Viewer(at.plane, run.task_id, "n1", pause_s=0.15)
+            slow = Viewer(at.plane, run.task_id, "n1", pause_s=0.05)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(slow.follow)
                 await run.all_shown()

@@ -5,6 +5,7 @@ for the control stream alone or for everything: a connection counts as the contr
 upgrade is asked for.
 """
 
+import itertools
 import select
 import socket
 import socketserver
@@ -83,7 +84,7 @@ class TroubledWire(socketserver.ThreadingTCPServer):
     def longest_gap(self, since: float, until: float) -> float:
         """Seconds without a heartbeat, between these moments."""
         moments = [since, *(beat for beat in list(self.beats) if since <= beat <= until), until]
-        return max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False))
+        return max(later - earlier for earlier, later in itertools.pairwise(moments))
 
 
 class _Link(socketserver.BaseRequestHandler):

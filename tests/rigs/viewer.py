@@ -5,6 +5,7 @@ it was given, and clears what is shown at ``reset``.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import h11
@@ -35,10 +36,8 @@ class Viewer:
     async def follow(self) -> None:
         """Until ``result`` or ``end``."""
         while self.ending is None:
-            try:
+            with suppress(OSError, Answered, trio.BrokenResourceError, h11.RemoteProtocolError):  # the server is away
                 await self._one_connection()
-            except (OSError, Answered, trio.BrokenResourceError, h11.RemoteProtocolError):
-                pass  # the server is away, or says that it stops
             if self.ending is None:
                 await trio.sleep(AGAIN_S)
 
