@@ -35,6 +35,7 @@ bench: setup      ## the figures of the README, measured here
 	@$(PY) bench/usage.py
 	@$(PY) bench/fleet.py
 	@$(PY) bench/live.py
+	@$(PY) bench/flood.py
 
 clean:            ## remove what the other targets made
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis *.egg-info build dist
