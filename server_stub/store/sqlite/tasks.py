@@ -22,8 +22,8 @@ _NEWEST: Final = (
     " WHERE (:status IS NULL OR status = :status) AND (:node IS NULL OR EXISTS"
     " (SELECT 1 FROM target WHERE task_seq = seq AND node_id = :node)) ORDER BY seq DESC LIMIT :limit"
 )
-_NEWEST_TASKS: Final = "SELECT * FROM task_row" + _NEWEST
-_NEWEST_IDS: Final = "SELECT id FROM task" + _NEWEST
+_TASKS: Final = "SELECT * FROM task_row"
+_TASK_IDS: Final = "SELECT id FROM task"
 _RESULTS: Final = (
     "SELECT node_id, exit_code, stdout, stderr, error, started_at, finished_at, received_at, detail FROM result"
     " WHERE task_seq = (SELECT seq FROM task WHERE id = ?)"
@@ -59,16 +59,16 @@ class SqliteTasks:
             self._prune()
 
     def get(self, task_id: str) -> Task | None:
-        row = self._connection.execute("SELECT * FROM task_row WHERE id = ?", (task_id,)).fetchone()
+        row = self._connection.execute(f"{_TASKS} WHERE id = ?", (task_id,)).fetchone()
         return None if row is None else _task(row)
 
     def newest(self, *, node_id: str | None, status: str | None, limit: int) -> list[Task]:
         wanted = {"status": status, "node": node_id, "limit": limit}
-        return [_task(row) for row in self._connection.execute(_NEWEST_TASKS, wanted)]
+        return [_task(row) for row in self._connection.execute(f"{_TASKS}{_NEWEST}", wanted)]
 
     def newest_ids(self, *, node_id: str | None, status: str | None, limit: int) -> list[str]:
         wanted = {"status": status, "node": node_id, "limit": limit}
-        return [task_id for (task_id,) in self._connection.execute(_NEWEST_IDS, wanted)]
+        return [task_id for (task_id,) in self._connection.execute(f"{_TASK_IDS}{_NEWEST}", wanted)]
 
     def open_count(self) -> int:
         (number,) = self._connection.execute(
