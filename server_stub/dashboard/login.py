@@ -65,7 +65,8 @@ async def log_out(request: Request, visitor: Visitor, _sent: Form) -> Response:
 
 
 def _login_page(request: Request, wanted: str, refusal: Refused | None = None) -> Response:
-    token = new_session_secret()
+    # One token for all tabs: each would otherwise make the forms of the others useless.
+    token = presented_cookie(request, _FORM) or new_session_secret()
     status, message = (refusal.status, refusal.message) if refusal else (200, "")
     answer = render(request, "login.html", status=status, csrf=token, next=wanted, message=message)
     set_cookie(request, answer, _FORM, token, _FORM_SECONDS)

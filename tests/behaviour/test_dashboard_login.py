@@ -72,6 +72,14 @@ async def test_one_answer_for_everything_that_is_wrong(name: str, password: str)
         assert (event["actor"], event["decision"], event["detail"]) == ("anonymous", "deny", {})
 
 
+async def test_each_of_several_tabs_can_sign_in() -> None:
+    async with control_plane() as world, browser(world) as someone:
+        await set_password(world)
+        first, _second = [(await someone.page("/login")).form("/login") for _ in range(2)]
+        assert (await someone.send(first, name=NAME, password="not this one")).status_code == 401
+        assert (await someone.send(first, name=NAME, password=PASSWORD)).status_code == 303
+
+
 async def test_an_operator_without_a_password_cannot_sign_in() -> None:
     async with control_plane() as world, browser(world) as someone:
         assert (await log_in(someone, password="")).status_code == 401

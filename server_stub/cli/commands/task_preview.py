@@ -46,8 +46,9 @@ COMMAND = Command(
     summary="ask what the policy of each node would say to a script, without sending it",
     details=(
         "The answer comes from what the nodes told of their policies last; a node decides again when it has the task, "
-        "and its word counts. unknown: the node has told nothing, as older agents do. The exit code is 1 if a node "
-        "would refuse the script, else 0."
+        "and its word counts. unknown: what the node has told does not decide it, or it has told nothing, as older "
+        "agents do. What else keeps a node from taking the task (it is disabled, or drains) is said under the table. "
+        "The exit code is 1 if a node would refuse the script, else 0."
     ),
     add_arguments=add_order_arguments,
     run=_run,
