@@ -59,6 +59,27 @@ def test_a_server_that_is_gone_is_asked_ever_more_rarely(watched: Watched, serve
     watched.faults.clear()  # the console tells of each
 
 
+SUBMIT_TWICE = """() => {
+  let sent = 0;
+  addEventListener("submit", (event) => {
+    if (!event.defaultPrevented) sent += 1;
+    event.preventDefault();
+  });
+  const form = document.getElementById("new-task");
+  for (let times = 0; times < 2; times += 1) form.requestSubmit();
+  return sent;
+}"""
+
+
+@pytest.mark.slow
+def test_a_second_click_sends_nothing_a_second_time(watched: Watched, served: Fleet) -> None:
+    page = watched.page
+    page.goto(f"/tasks/new?node={served.site.node.id}")
+    page.get_by_label("Script").fill("echo sent once")
+    page.wait_for_selector("html[data-script=on]")
+    assert page.evaluate(SUBMIT_TWICE) == 1
+
+
 PATCH = """async ([path, before, after]) => {
   const { takeOver } = await import(path);
   const read = (markup) => new DOMParser().parseFromString(markup, "text/html");

@@ -52,6 +52,18 @@ function askFirst(event) {
   if (question && !confirm(question)) event.preventDefault();
 }
 
+const SENT_MS = 5000; // within which a form is not sent a second time
+const sent = new WeakSet();
+
+/** A second click while the server is slow to answer must not run a script twice. */
+function sendOnce(event) {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post") return;
+  if (sent.has(form)) event.preventDefault();
+  sent.add(form);
+  setTimeout(() => sent.delete(form), SENT_MS);
+}
+
 /** A button with data-copy="ID" copies the text of that element. */
 async function copyText(event) {
   const button = event.target.closest("button[data-copy]");
@@ -66,6 +78,7 @@ async function copyText(event) {
 
 document.querySelectorAll("[data-refresh]").forEach(keepFresh);
 document.addEventListener("submit", askFirst);
+document.addEventListener("submit", sendOnce);
 document.addEventListener("click", copyText);
 document.querySelectorAll("button[data-copy]").forEach((button) => { button.hidden = false; });
 document.documentElement.dataset.script = "on";
