@@ -34,6 +34,8 @@ bench: setup      ## the figures of the README, measured here
 	@$(PY) bench/facts.py
 	@$(PY) bench/usage.py
 	@$(PY) bench/fleet.py
+	@$(PY) bench/live.py
+	@$(PY) bench/flood.py
 
 screenshots:      ## docs/screenshots: every page of the control plane, light and dark, in a headless Chromium
 	@tools/setup.sh test
