@@ -5,7 +5,7 @@ Each text is made for its field and remembered: it must do nothing, and it must 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import pytest
@@ -91,8 +91,7 @@ def harm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harm]:
 
 
 def tell_of_itself(node: SteeredNode, text: Texts) -> None:
-    hello = {"version": "1", "host_facts": {}, "compatibility": {}, "wireguard_public_key": "", "wireguard_port": 1}
-    node.say("/api/agent/hello", Hello(node_id=NODE, **NO_ADDRESSES, wireguard_endpoint=ENDPOINT, **hello))
+    node.say("/api/agent/hello", Hello(node_id=NODE, wireguard_endpoint=ENDPOINT))
     runtime = filled(AgentRuntime, text, no_exec=False)
     given = {"agent_runtime": runtime, "compatibility": Compatibility(server_min=ATTACK), **NO_ADDRESSES}
     node.say("/api/agent/metrics", filled(Heartbeat, text, node_id=NODE, **given))
@@ -121,8 +120,8 @@ def refuse(node: SteeredNode) -> None:
     refused: list[tuple[str, WireModel]] = [
         ("/api/agent/proxy-usage", UsageReport(node_id=NODE, snapshot=snapshot)) for snapshot in snapshots
     ]
-    addresses = ("public_ip", "public_ipv6", "wireguard_ip")
-    refused += [("/api/agent/metrics", Heartbeat(node_id=NODE, **{name: ATTACK})) for name in addresses]
+    addresses: list[dict[str, Any]] = [{"public_ip": ATTACK}, {"public_ipv6": ATTACK}, {"wireguard_ip": ATTACK}]
+    refused += [("/api/agent/metrics", Heartbeat(node_id=NODE, **address)) for address in addresses]
     refused += [("/api/agent/hello", Hello(node_id=NODE, wireguard_public_key=ATTACK))]
     for path, message in refused:
         assert node.send(path, message).status_code == 400, message
@@ -146,7 +145,7 @@ def end_tasks(served: Fleet, node: SteeredNode) -> dict[str, list[str]]:
     return tasks
 
 
-def end_task(served: Fleet, node: SteeredNode, text: Texts, **result: object) -> str:
+def end_task(served: Fleet, node: SteeredNode, text: Texts, **result: Any) -> str:
     task = lease(served, node, f"# {text('comment')}\necho {text('script')}\n")
     node.end(task, stdout=text("stdout") + "\n", stderr=text("stderr") + "\n", **result)
     return task.id

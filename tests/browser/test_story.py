@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,9 +24,11 @@ from server_stub.ids import new_node_token
 from server_stub.rules.metric_history import WINDOWS
 from server_stub.store.base import Tables
 from server_stub.store.sqlite import SqliteStore
+from tests.hostile.rig import alive
 from tests.rigs.browser import PASSWORD, Watched, chromium
-from tests.rigs.real_processes import COMMAND, LIMIT_S, Gate, wait_until
+from tests.rigs.real_processes import COMMAND, Gate, wait_until
 from tests.rigs.server_process import Running, started
+from tests.rigs.steered_plane import LIMIT_S
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.slow]
 
@@ -62,7 +64,7 @@ class Place:
     def control(self, url: str, *words: str, stdin: str = "") -> str:
         """What ``lattice-control`` says."""
         environment = {**os.environ, "LATTICE_CONTROL_SERVER": url, "LATTICE_CONTROL_TOKEN": self.token}
-        command = [CONTROL, *words]
+        command: list[str | Path] = [CONTROL, *words]
         done = subprocess.run(
             command, input=stdin, env=environment, text=True, capture_output=True, timeout=LIMIT_S, check=True
         )
@@ -191,6 +193,15 @@ def typed(place: Place, node_id: str, command: str) -> Iterator[None]:
     finally:
         os.killpg(shell.pid, signal.SIGTERM)
         shell.wait(LIMIT_S)
+        wait_until(lambda: not any(map(alive, group(shell.pid))), "the end of what the command started")
+
+
+def group(leader: int) -> Iterator[int]:
+    """The processes of its group."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            if os.getpgid(int(entry.name)) == leader:
+                yield int(entry.name)
 
 
 def expect_soon(page: Page, part: Locator, text: str) -> None:
