@@ -114,8 +114,9 @@ def test_one_operators_day(place: Place, server: Running, watched: Watched) -> N
     page = watched.page
     place.control(server.url, "operator", "password", "admin", "--password-file", password_file(place))
     sign_in_with_keys_alone(watched)
-    place.write_usage(NEW, 100, alice=0, bela=0)
-    with typed(place, NEW, command_for_a_new_node(page)), typed(place, OLD, command_for_a_new_token(watched)):
+    commands = command_for_a_new_node(page), command_for_a_new_token(watched)
+    count_usage(place, server.url)
+    with typed(place, NEW, commands[0]), typed(place, OLD, commands[1]):
         for node_id in (NEW, OLD):
             page.goto("/nodes")
             expect_soon(page, page.locator(f"#node-{node_id}"), "online")
@@ -123,7 +124,7 @@ def test_one_operators_day(place: Place, server: Running, watched: Watched) -> N
         cancel_and_see_it_confirmed(page)
         do_again_where_it_failed(page, place)
         look_at_charts(page)
-        see_traffic(page, place, server.url)
+        see_traffic(page, place)
     find_in_the_audit(page)
     sign_out_for_good(page)
 
@@ -279,10 +280,15 @@ def look_at_charts(page: Page) -> None:
             assert 0.4 * steps <= points <= steps, f"{chart} has {points} points of {name}"
 
 
-def see_traffic(page: Page, place: Place, url: str) -> None:
+def count_usage(place: Place, url: str) -> None:
+    """Before the agent reports for the first time: after a report that is refused it waits longer each time."""
     place.control(url, "profile", "set", NEW)
     place.control(url, "user", "add", "alice", "--quota", "10MiB")
     place.control(url, "user", "add", "bela")
+    place.write_usage(NEW, 100, alice=0, bela=0)
+
+
+def see_traffic(page: Page, place: Place) -> None:
     page.goto("/usage")
     reported = page.locator("tr", has=page.get_by_role("link", name=NEW))
     wait_until(lambda: page.reload() and "works" in reported.inner_text(), "the first report of usage")

@@ -85,6 +85,8 @@ def test_the_latest_end_and_the_reason_of_a_loss() -> None:
     )
     two = outcome_of([ended(TargetState.LOST, after=1), ended(TargetState.LOST, after=2)])
     assert two.reason == "node n1: no result after 5 leases; and 1 more node"
+    once = outcome_of([replace(ended(TargetState.LOST), attempts=1)] * 3)
+    assert once.reason == "node n0: no result after 1 lease; and 2 more nodes"
 
 
 @pytest.mark.parametrize(("exit_code", "error", "failed"), [(0, "", False), (1, "", True), (0, "cut", True)])
