@@ -99,7 +99,6 @@ async def test_a_restarted_server_has_it_all_again(tmp_path: Path) -> None:
             node = Node(plane, node.id, node.token)
             async with plane.follow(task, "output", node="n1", last_id=last_id) as reader:
                 reset = await reader.until("reset")
-                # The id, so that an EventSource whose connection breaks now does not ask from where it was.
                 assert (reset.data, reset.id) == ({}, "0")
                 async with node.stream() as talk:
                     assert await talk.running(lease) == 0
