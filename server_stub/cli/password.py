@@ -18,7 +18,7 @@ def new_password(path: str | None) -> str:
 
 
 def _typed() -> str:
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask for the password", hint="give it with --password-file PATH")
     try:
         first = getpass.getpass(f"new password (at least {SHORTEST} characters): ")

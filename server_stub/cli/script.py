@@ -1,5 +1,7 @@
 """The script of ``task run``: read bounded and checked before anything is sent."""
 
+import errno
+import os
 import sys
 from fractions import Fraction
 from typing import Final
@@ -52,6 +54,8 @@ def whole_timeout(timeout: Fraction) -> int:
 def _bounded(path: str) -> bytes:
     """At most one byte more than allowed: enough to know that it is too much."""
     if path == STANDARD_INPUT:
+        if sys.stdin is None:  # started with the descriptor closed
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return sys.stdin.buffer.read(MAX_SCRIPT_BYTES + 1)
     with open(path, "rb") as file:
         return file.read(MAX_SCRIPT_BYTES + 1)

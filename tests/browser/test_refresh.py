@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
-from tests.rigs.browser import Fleet, Watched, chromium, fleet, signed_in
+from tests.rigs.browser import PASSWORD, Fleet, Watched, chromium, fleet, signed_in
 
 pytestmark = pytest.mark.needs_chromium
 
@@ -57,6 +57,28 @@ def test_a_server_that_is_gone_is_asked_ever_more_rarely(watched: Watched, serve
         page.clock.run_for(1_000)
     assert 3 <= len(asked) <= 10
     watched.faults.clear()  # the console tells of each
+
+
+@pytest.mark.slow
+def test_a_script_outlives_the_session_in_which_it_was_begun(watched: Watched, served: Fleet) -> None:
+    page = watched.page
+    page.goto(f"/tasks/new?node={served.site.node.id}")
+    page.context.clear_cookies()
+    page.get_by_label("Script").fill("echo begun before")
+    expect(page.locator("#preview")).to_contain_text("You are signed out")
+    other = page.context.new_page()
+    other.goto("/login")
+    other.get_by_label("Operator").fill(served.operator)
+    other.get_by_label("Password").fill(PASSWORD)
+    other.get_by_role("button", name="Sign in").click()
+    other.wait_for_url("**/nodes")
+    page.get_by_label("Script").press_sequentially(" and after")
+    expect(page.locator("#preview")).to_contain_text("not known")
+    page.get_by_role("button", name="Send", exact=True).click()
+    page.get_by_role("button", name="Send it all the same").click()
+    page.wait_for_url("**/tasks/task_*")
+    expect(page.locator("pre.script")).to_have_text("echo begun before and after")
+    watched.faults.clear()  # the console tells of the form that was refused
 
 
 SUBMIT_TWICE = """() => {

@@ -16,15 +16,42 @@ async function look() {
   try {
     const fresh = await fetchPage(form.getAttribute("action"), { method: "POST", body });
     const part = fresh?.getElementById(preview.id);
-    if (part && number === asked) takeOver(preview, part);
+    if (number !== asked) return;
+    if (part) takeOver(preview, part);
+    else await renew();
   } catch {
     // The button asks the same, and says what is wrong.
   }
 }
 
+/** The session that the form belongs to has ended. What was written must not be lost with it: once somebody has signed in
+ * again, in another tab, this form goes on in the new session. */
+async function renew() {
+  const page = await fetchPage(form.getAttribute("action"));
+  const token = page?.querySelector("#new-task [name=csrf]")?.value;
+  const mine = form.querySelector("[name=csrf]");
+  if (token === undefined) say("You are signed out. Sign in in another tab, then write on here: nothing is lost.");
+  else if (token !== mine.value) {
+    mine.value = token;
+    look();
+  }
+}
+
+function say(text) {
+  const note = document.createElement("p");
+  note.className = "notice warn";
+  note.textContent = text;
+  preview.replaceChildren(preview.querySelector("h2"), note);
+}
+
 form.addEventListener("input", () => {
   clearTimeout(timer);
   timer = setTimeout(look, QUIET_MS);
+});
+
+// Who comes back to the tab after a night hears of an ended session before the script is sent.
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible" && editor.value.trim()) look();
 });
 
 // Who works by keyboard can leave: after Escape the next Tab goes on to the next field, and Shift+Tab always goes back.

@@ -391,6 +391,17 @@ def test_preview_ends_with_1_if_a_node_would_refuse(control: Control, api: FakeA
     assert control(*order, stdin=b"true").code == 0
 
 
+def test_preview_says_what_else_keeps_a_node_from_a_task_that_its_policy_lets_run(
+    control: Control, api: FakeApi
+) -> None:
+    text = "runs at level strict; the node is disabled"
+    api.answers(reply({"nodes": [{"node_id": "n1", "verdict": "runs", "text": text}]}))
+
+    ran = control("task", "preview", "-", "--node", "n1", "--interpreter", "sh", stdin=b"true")
+
+    assert f"n1: {text}" in ran.out.splitlines()
+
+
 def test_task_list_is_a_table(control: Control, api: FakeApi) -> None:
     lost = TASK | {"id": "task_2", "nodes": ["n1", "n2"], "status": "lost", "reason": "no result after 5 leases"}
     lost |= {"outcomes": {"succeeded": 1, "lost": 1}}

@@ -162,6 +162,24 @@ def test_closed_streams_are_no_traceback(environment: dict[str, str]) -> None:
     assert shell.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["task", "run", "-", "--node=n1", "--interpreter=sh"], os.EX_NOINPUT, b"the script on standard input cannot"),
+        (["operator", "password", "ada"], os.EX_USAGE, b"there is no terminal to ask"),
+    ],
+)
+def test_a_closed_standard_input_is_one_line(
+    environment: dict[str, str], argv: list[str], code: int, said: bytes
+) -> None:
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", *PROGRAM, *argv]
+    ran = subprocess.run(shell, capture_output=True, env=environment, timeout=30)
+
+    assert ran.returncode == code
+    assert said in ran.stderr
+    assert ran.stderr.count(b"\n") == 1
+
+
 def test_help_needs_no_http_client() -> None:
     program = (
         "import sys; from server_stub.cli import main\ntry: main(['node', 'add', '--help'])\nexcept SystemExit: pass\n"

@@ -52,6 +52,16 @@ def test_colours_pass_and_are_taken_back_once() -> None:
     assert (text.reset(), text.reset()) == (RESET, "")
 
 
+@pytest.mark.parametrize("hiding", ["8", "1;8", "31;08", "5", "38;5;1;6", "38:5:1;8", ";8", "48;2;1;2;3;8"])
+def test_what_hides_text_is_shown(hiding: str) -> None:
+    assert shown([f"\x1b[{hiding}mhere"], colours=True) == f"\\x1b[{hiding}mhere"
+
+
+@pytest.mark.parametrize("harmless", ["", "38;5;8", "48;5;5", "38;2;5;6;8", "38:2::8:8:8", "58;5;8", "28", "38;5"])
+def test_a_colour_with_such_a_number_hides_nothing(harmless: str) -> None:
+    assert shown([f"\x1b[{harmless}mhere"], colours=True) == f"\x1b[{harmless}mhere"
+
+
 def test_what_is_held_back_is_bounded() -> None:
     text = ScriptText(colours=True)
 
