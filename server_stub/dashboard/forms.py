@@ -23,11 +23,11 @@ _MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
 Form = dict[str, list[str]]
 
 
-async def read_form(request: Request) -> Form:
-    """The fields with their values in order. ``Refused`` 400 for anything but such a form."""
+async def read_form(request: Request, limit: int = _LIMIT) -> Form:
+    """The fields with their values in order. ``Refused`` 400 for anything but such a form within ``limit`` bytes."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
         raise Refused(400, f"content-type: must be {_MEDIA_TYPE}")
-    raw = await read_body(request, _LIMIT)
+    raw = await read_body(request, limit)
     try:
         return parse_qs(raw.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict")
     except ValueError:

@@ -6,6 +6,8 @@ same while one types; without it everything works, too.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from typing import Final
 
 from starlette.requests import Request
@@ -27,6 +29,7 @@ from server_stub.errors import Refused
 from server_stub.rules.facts import is_online
 from server_stub.rules.policy_preview import Verdict
 from server_stub.rules.task_limits import INTERPRETERS
+from server_stub.store.base import Tables
 from server_stub.store.records import Node, Task
 
 LOOK: Final = "look"
@@ -34,6 +37,8 @@ SURE: Final = "sure"
 """Values of the form's buttons; any other is the one that sends."""
 _TICKED: Final = 100
 """Nodes that have a box to tick; in a larger fleet ids and tags are typed."""
+_TAGS_OFFERED: Final = 100
+"""Tags that are offered while one types, by name; others can be typed all the same."""
 
 
 async def write_task(request: Request, _visitor: Visitor) -> Response:
@@ -78,7 +83,8 @@ async def _form(
 ) -> Response:
     """``stopped``: it was to be sent, and is not without another word."""
     plane = plane_of(request)
-    now, nodes = plane.now(), await plane.read(lambda tables: tables.nodes.all())
+    now = plane.now()
+    nodes, tags = await plane.read(partial(_choices, now=now))
     return render(
         request,
         "new_task.html",
@@ -88,14 +94,18 @@ async def _form(
         seen=[(node, is_online(node.node.presence.last_seen, now)) for node in seen],
         stopped=stopped,
         interpreters=INTERPRETERS,
-        nodes=_tickable(nodes),
-        tags=sorted({tag for node in nodes for tag in node.tags}),
+        nodes=nodes,
+        tags=tags,
     )
 
 
-def _tickable(nodes: list[Node]) -> list[Node]:
-    enabled = [node for node in nodes if not node.disabled]
-    return enabled if len(enabled) <= _TICKED else []
+def _choices(tables: Tables, now: datetime) -> tuple[list[Node], list[str]]:
+    """Nodes with a box, and tags. The form is asked for while one types: a large fleet is counted and not read."""
+    fleet = tables.nodes.summary(now)
+    tags = list(fleet.tags)[:_TAGS_OFFERED]
+    if fleet.total - fleet.disabled > _TICKED:
+        return [], tags
+    return [node for node in tables.nodes.all() if not node.disabled], tags
 
 
 def routes() -> list[BaseRoute]:

@@ -2,7 +2,7 @@
 of a run of which only the result tells."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from lattice_agent.wire.base import parse
@@ -62,12 +62,13 @@ def clocks(task: Task, target: Target, result: StoredResult | None) -> list[Cloc
     if detail is None and not expired:
         return []
     detail = detail or RunDetail()
-    waited = (target.leased_at or target.finished_at or task.created_at) - task.created_at
-    waited += timedelta(milliseconds=detail.queued_ms)
+    until = target.leased_at or target.finished_at or task.created_at
+    # In seconds: a node may say a number that no timedelta holds.
+    waited_s = (until - task.created_at).total_seconds() + detail.queued_ms / 1_000
     timed_out = describe(target).outcome is TargetOutcome.TIMED_OUT
     fired = RunClock.QUEUED if expired else detail.clock if timed_out else ""
     return [
-        Clock("queued", duration(waited.total_seconds()), _limit(task.queue_timeout_sec), fired == RunClock.QUEUED),
+        Clock("queued", duration(waited_s), _limit(task.queue_timeout_sec), fired == RunClock.QUEUED),
         Clock("wall", _milliseconds(detail.wall_ms), _limit(task.timeout_sec), fired == RunClock.WALL),
         Clock("CPU", _milliseconds(detail.cpu_ms), "the node's own", fired == RunClock.CPU),
         Clock("grace", _milliseconds(detail.grace_ms), "the node's own", detail.grace_expired),

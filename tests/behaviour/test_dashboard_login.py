@@ -60,6 +60,13 @@ async def test_one_answer_for_everything_that_is_wrong(name: str, password: str)
         assert (event["actor"], event["decision"], event["detail"]) == ("anonymous", "deny", {})
 
 
+@pytest.mark.parametrize("size", [65_536, 2_000_000])
+async def test_a_form_of_somebody_unknown_is_not_read_beyond_what_a_sign_in_needs(size: int) -> None:
+    async with control_plane() as world, browser(world) as someone:
+        await set_password(world)
+        assert (await log_in(someone, NAME, "x" * size)).status_code == 400
+
+
 async def test_an_operator_without_a_password_cannot_sign_in() -> None:
     async with control_plane() as world, browser(world) as someone:
         assert (await log_in(someone, password="")).status_code == 401

@@ -151,6 +151,21 @@ async def test_a_reader_that_leaves_gives_its_place_back() -> None:
         assert not plane.live._watchers
 
 
+async def test_asked_for_the_head_alone_a_stream_has_no_story() -> None:
+    async with control_plane() as world:
+        plane: Plane = world.app.state.plane
+        await world.node("n1")
+        task = await world.task("n1")
+        for path in ("events", "output?node=n1"):
+            with trio.fail_after(5):
+                answer = await world.client.head(
+                    f"/api/v1/tasks/{task}/{path}", headers={"authorization": f"Bearer {world.operator.token}"}
+                )
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/event-stream")
+        assert plane.watch._viewers == 0
+
+
 async def test_what_cannot_be_followed() -> None:
     async with control_plane() as world:
         await world.node("n1")
