@@ -18,7 +18,7 @@ _POLICY_VIOLATION: Final = 1008
 
 
 class BoundedWebSocket(WSProtocol):
-    """Closed with 1008 when more messages wait than WAITING_MOST; beyond UNREAD_MOST cut off, as nobody would read why."""
+    """Closed with 1008 when more messages wait than WAITING_MOST. Beyond UNREAD_MOST cut off: nobody would read why."""
 
     def handle_message(self, event: TextMessage | BytesMessage) -> None:
         if self.queue.qsize() < WAITING_MOST:

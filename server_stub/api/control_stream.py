@@ -82,6 +82,8 @@ async def _listen(plane: Plane, stream: AgentStream, websocket: WebSocket) -> No
     while (message := await websocket.receive())["type"] != "websocket.disconnect":
         while not plane.rates.frames.take(node_id, plane.clock.monotonic()):  # noqa: ASYNC110  # it fills with time
             await anyio.sleep(_SLOWER_S)
+        if stream.closed_with is not None:  # a node that does not read holds its stream open, and is not listened to
+            continue
         try:
             if message.get("bytes") is not None:
                 _take_chunk(plane, stream, message["bytes"])

@@ -38,7 +38,8 @@ async def task_events(request: Request) -> Response:
     await admit_operator(request)
     task_id = request.path_params["task_id"]
     await plane.read(partial(show_task, task_id=task_id, streams=False))
-    return EventStream(plane.watch.following(task_id), partial(_tell_task, plane, task_id))
+    tell = partial(_tell_task, plane, task_id)
+    return EventStream(plane.watch.following(task_id), tell, partial(admit_operator, request))
 
 
 async def _tell_task(plane: Plane, task_id: str, watcher: Watcher, write: Write) -> None:
@@ -63,7 +64,7 @@ async def target_output(request: Request) -> Response:
     position = _position(request)
     await plane.read(partial(look_at_target, task_id=task_id, node_id=node_id))
     viewer = _Viewer(plane, task_id, node_id, position)
-    return EventStream(plane.watch.following(task_id), viewer.tell)
+    return EventStream(plane.watch.following(task_id), viewer.tell, partial(admit_operator, request))
 
 
 def _position(request: Request) -> int:
@@ -110,7 +111,8 @@ class _Viewer:
         known, self.log = self.log, self._current()
         if self.position and (self.log is None or self.position > self.log.end or known not in (None, self.log)):
             self.position = 0
-            await write(event("reset", {}))
+            # With an id, or an EventSource that connects again would name the position that is gone.
+            await write(event("reset", {}, 0))
         while self.log is not None and self.log is self._current() and self.position < self.log.end:
             events, self.position = _output_events(self.log, self.position)
             await write(events)
