@@ -162,7 +162,10 @@ async def test_an_operator_who_is_revoked_sees_no_more(path: str, autojump_clock
         task = await world.task("n1")
         answer = await world.operator.post("/api/v1/operators", {"name": "second"})
         second = ("authorization", f"Bearer {answer.json()['token']}")
-        async with watched(world, f"tasks/{task}/{path}", second) as gone, watched(world, f"tasks/{task}/{path}") as here:
+        async with (
+            watched(world, f"tasks/{task}/{path}", second) as gone,
+            watched(world, f"tasks/{task}/{path}") as here,
+        ):
             for browser in (gone, here):
                 browser.take(100)
             await trio.sleep(40)
