@@ -3,7 +3,8 @@
 Once an hour it tells of users who are about to expire or have: their time runs out whether or not a node reports
 traffic of theirs. Billing months and statuses need no such work, they follow from the account and the clock whenever
 somebody looks. Every two seconds it closes control streams whose node was disabled or given another token. Every three
-it ends targets that were queued for too long, and those whose end was asked for and whose lease has died.
+it ends targets that were queued for too long, and those whose end was asked for and whose lease has died, and tells
+nodes of leases that have died otherwise.
 """
 
 import logging
@@ -14,6 +15,7 @@ import anyio
 
 from server_stub.actions.alerts import fire_all_expiry_alerts
 from server_stub.actions.giving_up import give_up_overdue
+from server_stub.actions.lapsing import lapsed
 from server_stub.api.announce import announce
 from server_stub.api.plane import Plane
 from server_stub.errors import StoreError
@@ -43,13 +45,17 @@ async def close_revoked_streams(plane: Plane) -> NoReturn:
 
 async def sweep_tasks(plane: Plane) -> NoReturn:
     """Goes on until it is cancelled; a database that fails is tried again, and told of once until it works."""
-    works = True
+    works, looked_at = True, plane.now()
     while True:
         await anyio.sleep(TASKS_SECONDS)
+        now = plane.now()
         try:
-            give_up = partial(give_up_overdue, plane.store, plane.now(), TARGETS_AT_ONCE)
+            give_up = partial(give_up_overdue, plane.store, now, TARGETS_AT_ONCE)
             announce(plane, await plane.run_sync(give_up))
-            works = True
+            dead = await plane.read(partial(lapsed, since=looked_at, until=now, most=TARGETS_AT_ONCE))
+            plane.streams.wake(dead.nodes)
+            announce(plane, dead.tasks)
+            works, looked_at = True, now
         except StoreError as error:
             if works:
                 _LOG.error("overdue targets were not looked at: %s", error)

@@ -6,6 +6,11 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# No test measures time: an example that takes long says nothing on a machine that others use as well.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 collect_ignore = ["hosts"]  # recorded hosts link in circles as sysfs does, and hold no tests
 PROGRAMS = {

@@ -118,7 +118,7 @@ class ReportSettings:
     )
     poll_idle_s: float = seconds(
         "Time between two questions for work while there was none in the last minute; while the control stream is open"
-        " it is 60 s, or this if it is longer.",
+        " it is twelve times that, at most 60 s or this if it is longer.",
         flag="poll-interval",
         env="LATTICE_POLL_INTERVAL",
         default=5.0,

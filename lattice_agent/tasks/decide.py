@@ -183,12 +183,14 @@ def spool_full(unsent: tuple[int, int]) -> bool:
 class PollRhythm:
     """Seconds between polls: ``busy_s`` while there was work in the last ``busy_for_s``, else ``idle_s``.
 
-    ``told_s`` instead of both while the control plane tells when there is work: only for what it may have forgotten.
+    While the control plane tells when there is work, polls are only for what it may have forgotten: ``told_times`` the
+    idle period instead of both, but at most ``told_s`` where the idle period is not longer itself.
     """
 
     idle_s: float = 5.0
     busy_s: float = 1.0
     busy_for_s: float = 60.0
+    told_times: float = 12.0
     told_s: float = 60.0
     jitter: float = 0.1
 
@@ -206,8 +208,7 @@ def poll_delay(
     busy = since_work_s is not None and since_work_s < rhythm.busy_for_s
     period = rhythm.busy_s if busy else rhythm.idle_s
     if told:
-        # An owner who wants fewer polls than that keeps them.
-        period = max(rhythm.told_s, rhythm.idle_s)
+        period = min(rhythm.told_times * rhythm.idle_s, max(rhythm.told_s, rhythm.idle_s))
     return period * (1 - rhythm.jitter + 2 * rhythm.jitter * chance)
 
 

@@ -7,8 +7,8 @@ from lattice_agent.wire.base import OMIT, Int, Time, Uint, WireModel
 
 
 class RunOutcome(StrEnum):
-    """How a run ended, in the words of ``RunDetail.outcome``: a closed set, but a reader takes a word that it does not
-    know for FAILED."""
+    """How a run ended, in the words of ``RunDetail.outcome``: a closed set, but a reader goes by exit code and
+    error of the base wire where it does not know the word."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"

@@ -164,7 +164,8 @@ def _bounded_body(response: httpx.Response, deadline: float) -> bytes:
         body += piece
         if len(body) > ANSWER_LIMIT:
             raise AnswerError(
-                f"the answer is larger than {ANSWER_LIMIT} bytes", hint="ask for fewer nodes or tasks at once"
+                f"the answer is larger than {ANSWER_LIMIT} bytes",
+                hint="ask for less at once; the output of one node: lattice-control task output TASK --node NODE",
             )
         if monotonic() > deadline:
             raise TryLaterError(f"the answer was not complete after {EXCHANGE_S:.0f} s")

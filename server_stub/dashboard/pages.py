@@ -40,7 +40,7 @@ HEADERS: Final = {
 def render(request: Request, template: str, /, *, status: int = 200, **context: Any) -> Response:
     """The page that ``template`` makes of ``context``. It also sees ``visitor`` (None before the sign-in) and
     ``path``."""
-    # Jinja2 costs some 5 MiB: only a server whose page is looked at pays for it.
+    # Jinja2 costs some 2.5 MiB: only a server whose page is looked at pays for it.
     surroundings = {"visitor": getattr(request.state, "visitor", None), "path": request.url.path}
     body = _environment().get_template(template).render(surroundings | context)
     return HTMLResponse(body, status, HEADERS)

@@ -57,7 +57,7 @@ async def serve_file(request: Request) -> Response:
 
 @cache
 def _files() -> dict[str, _File]:
-    """Read once, some 60 kB; a name from a request is looked up here and never made into a path."""
+    """Read once, some 50 kB; a name from a request is looked up here and never made into a path."""
     return {path.name: _read(path) for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}
 
 

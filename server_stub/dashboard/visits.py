@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from server_stub.api.sessions import session_of
 from server_stub.dashboard.forms import Form, read_form, require_own_site, require_token
-from server_stub.dashboard.pages import moved, refusal_page
+from server_stub.dashboard.pages import moved, refusal_page, render
 from server_stub.errors import Refused
 from server_stub.rules.sessions import Session
 
@@ -39,10 +39,16 @@ FormEndpoint = Callable[[Request, Visitor, Form], Awaitable[Response]]
 
 
 def page(path: str, endpoint: PageEndpoint) -> BaseRoute:
-    """A page to look at; who is not signed in is asked to, and comes back to it."""
+    """A page to look at; who is not signed in is asked to, and comes back to it.
+
+    A browser keeps a strict cookie back where a link of another site was followed. So the first answer to that is a
+    page of ours that asks for the same address again, now from this site.
+    """
 
     async def guarded(request: Request) -> Response:
         visitor = await _visitor(request)
+        if visitor is None and request.headers.get("sec-fetch-site") == "cross-site":
+            return render(request, "onward.html", here=_here(request))
         if visitor is None:
             return moved(f"/login?next={quote(_here(request), safe='')}")
         return await endpoint(request, visitor)

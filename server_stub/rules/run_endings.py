@@ -11,13 +11,15 @@ _NAMES: Final = {RunClock.QUEUED: "queued clock", RunClock.WALL: "wall clock", R
 
 
 def ending_of(result: Result, timeout_sec: int, canceller: str = "") -> Ending:
-    """``canceller`` is who asked for its end, if somebody did. A word that contradicts exit code and error, or is
-    not known, does not count; the rest of the details then says nothing either."""
+    """``canceller`` is who asked for its end, if somebody did. A word that contradicts exit code and error does not
+    count, and the rest of the details says nothing then; one that is not known is only shown of a run that failed."""
     from_base = base_ending(result.exit_code, result.error, timeout_sec, canceller)
     detail = result.detail
     if detail is None or not detail.outcome:
         return from_base
     if detail.outcome not in set(RunOutcome):
+        if not result.failed:
+            return from_base
         return ending(
             TargetOutcome.FAILED, f"failed: {detail.outcome}: {result.error or f'exit code {result.exit_code}'}"
         )

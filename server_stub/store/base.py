@@ -134,6 +134,10 @@ class TaskTable(Protocol):
         """Task and node of targets whose end was asked for and whose lease has died since."""
         ...
 
+    def lapsed(self, since: datetime, until: datetime, limit: int) -> list[tuple[str, str]]:
+        """Task and node of targets whose lease has died from ``since`` on and before ``until``."""
+        ...
+
     def cancel_requests(self, node_id: str) -> list[str]:
         """Tasks that are leased to the node and whose end was asked for."""
         ...

@@ -151,8 +151,8 @@ async def test_a_black_hole_is_noticed_and_recovered_from(
     server: ControlServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The real limits are under test in virtual time; here are real sockets, and limits that a test can wait for."""
-    monkeypatch.setattr(websocket, "SILENCE_S", 0.3)
-    monkeypatch.setattr(websocket, "PING_S", 0.1)
+    monkeypatch.setattr(websocket, "SILENCE_S", 1.5)
+    monkeypatch.setattr(websocket, "PING_S", 0.3)
     with trio.fail_after(LIMIT_S):
         async with agent_of(server) as agent:
             peer = await server.next_peer()
@@ -178,7 +178,7 @@ async def test_a_server_that_does_not_read_holds_nothing_up(
             began = trio.current_time()
             for _ in range(1000):
                 write("stdout", b"x" * 16_384)  # beyond what the sockets of both sides hold
-            assert trio.current_time() - began < 1  # nobody waits for it
+            assert trio.current_time() - began < 5  # of memory's speed: nobody waits for it
             assert (await agent.line.get("/api/agent/config")).ok
             await server.next_peer()
 

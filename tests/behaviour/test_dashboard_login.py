@@ -34,6 +34,15 @@ async def test_who_is_not_signed_in_comes_back_to_the_page_that_was_asked_for() 
         assert answer.headers["location"] == "/nodes?q=a%26b&tag=x"
 
 
+async def test_a_link_of_another_site_is_asked_for_again_and_only_once() -> None:
+    async with control_plane() as world, browser(world) as someone:
+        answer = await someone.client.get("/audit?q=%22%3E", headers={"sec-fetch-site": "cross-site"})
+        assert answer.status_code == 200
+        assert '<meta http-equiv="refresh" content="0; url=/audit?q=%22%3E">' in answer.text
+        again = await someone.client.get("/audit?q=%22%3E", headers={"sec-fetch-site": "same-origin"})
+        assert again.headers["location"].startswith("/login?next=")
+
+
 @pytest.mark.parametrize(
     "elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:1", "/\t/x"]
 )

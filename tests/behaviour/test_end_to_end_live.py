@@ -115,3 +115,21 @@ def test_with_the_base_wire_it_polls_as_ever(tmp_path: Path) -> None:
             assert plane.result(plane.create(site.node, "echo done"))["stdout"] == "done\n"
             assert agent.stop() == os.EX_OK
         assert "control stream" not in agent.log_text()
+
+
+async def test_a_restarted_agent_opens_its_stream_again(plane: LivePlane, tmp_path: Path) -> None:
+    site = await site_of(plane, tmp_path)
+    with site.agent(*SELDOM) as agent:
+        agent.wait_log("control stream: open")
+        task = await plane.task("n1", script="echo begun; exec sleep 1000")
+        async with plane.follow(task, "output", node="n1") as reader:
+            await reader.until_shown(len(b"begun\n"))
+        agent.kill()
+    with site.agent(*SELDOM) as agent:
+        agent.wait_log("control stream: open")
+        async with plane.follow(task, "output", node="n1") as reader:
+            assert (await reader.until("result")).data["result"]["error"].startswith("interrupted")
+        task = await plane.task("n1", script="echo again")
+        async with plane.follow(task, "output", node="n1") as reader:
+            assert (await reader.until("result")).data["result"]["stdout"] == "again\n"
+        assert agent.stop() == os.EX_OK

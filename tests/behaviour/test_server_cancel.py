@@ -142,6 +142,26 @@ async def test_a_node_that_never_confirms_loses_the_task_with_its_lease(autojump
         assert (await world.show(task_id))["status"] == "cancelled"
 
 
+async def test_a_lease_that_dies_is_told_to_its_node_and_gives_its_place_to_others(autojump_clock: MockClock) -> None:
+    async with control_plane() as world:
+        one, two = [await world.node(f"n{n}") for n in (1, 2)]
+        await world.task("n1", "n2", timeout_sec=30, concurrency=1)
+        (lease,) = await poll(one)
+        with listening(world, one) as first, listening(world, two) as second:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sweep_tasks, world.app.state.plane)
+                await trio.sleep(329)
+                assert (heard(first), heard(second)) == ([], [])
+                await trio.sleep(2 + TASKS_SECONDS)
+                assert (heard(first), heard(second)) == ([("task.ready", "")], [("task.ready", "")])
+                await trio.sleep(10 * TASKS_SECONDS)
+                nursery.cancel_scope.cancel()
+            assert (heard(first), heard(second)) == ([], [])  # it dies once
+        assert len(await poll(two)) == 1
+        assert await poll(one) == []
+        assert await report(one, lease) == 200
+
+
 async def test_the_queued_clock_fires_without_the_node(autojump_clock: MockClock) -> None:
     async with control_plane() as world:
         await world.node("away")

@@ -228,3 +228,12 @@ def test_keys_alone_lead_past_the_head_and_to_a_node(watched: Watched, served: F
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
     page.wait_for_url("**/nodes/*")
+
+
+def test_a_link_of_another_site_leads_to_the_page(watched: Watched, served: Fleet) -> None:
+    page = watched.page
+    page.goto("data:text/html,<title>another site</title>")
+    page.set_content(f'<a href="{served.server.url}/audit?q=login">over there</a>')
+    page.get_by_role("link", name="over there").click()
+    page.wait_for_url("**/audit?q=login")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Audit")

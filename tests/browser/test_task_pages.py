@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.rigs.browser import Fleet, Watched, chromium, fleet, signed_in
+from tests.rigs.browser import Fleet, Watched, chromium, fleet, server, signed_in
 from tests.rigs.hostile_output import CORPUS, MARKER
-from tests.rigs.real_processes import RunningAgent
+from tests.rigs.real_processes import RunningAgent, reserved_port
 
 pytestmark = pytest.mark.needs_chromium
 
@@ -215,6 +215,26 @@ def test_a_line_goes_on_although_its_beginning_is_no_longer_shown(
     expect(page.locator(".log .stdout .text")).to_have_text(["begun, done"])
     gates[1].open()
     expect(page.locator("#task-state .verdict")).to_contain_text("succeeded")
+
+
+@pytest.mark.slow
+def test_a_page_goes_on_when_the_server_was_started_anew(browser: Browser, tmp_path: Path) -> None:
+    with reserved_port() as port, fleet(tmp_path, port) as served, served.site.agent():
+        served.wait_policy()
+        with signed_in(browser, served) as watched:
+            page, gates = watched.page, [served.site.gate(f"restart-{number}") for number in range(2)]
+            send(page, served, f"echo before; {gates[0].wait}; echo after; {gates[1].wait}; echo last")
+            expect(page.locator(".log .text")).to_have_text(["before"])
+            served.server.process.kill()
+            expect(page.locator("[data-part=state]")).to_contain_text("The connection was lost")
+            gates[0].open()
+            served.server.wait()
+            with server(tmp_path, port):
+                expect(page.locator(".log .text")).to_have_text(["before", "after"])
+                gates[1].open()
+                expect(page.locator("#task-state .verdict")).to_contain_text("succeeded")
+                expect(page.locator(".log .text")).to_have_text(["before", "after", "last"])
+            watched.faults[:] = [fault for fault in watched.faults if "net::ERR_" not in fault]
 
 
 def show_tab(page: Page, state: str) -> None:

@@ -7,7 +7,7 @@ violation of the content security policy is one), a dialog that nobody expects, 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -79,12 +79,20 @@ class Fleet:
         wait_until(lambda: self.plane.node(self.site.node)["policy"], "the node's policy")
 
 
+def _database(place: Path) -> Path:
+    return place / "control.db"
+
+
+def server(place: Path, port: int = 0) -> AbstractContextManager[Running]:
+    """The control plane's process over what it keeps in ``place``; on the same port it is the one that was there."""
+    return started(serving(db_path=str(_database(place)), port=port))
+
+
 @contextmanager
-def fleet(place: Path) -> Iterator[Fleet]:
+def fleet(place: Path, port: int = 0) -> Iterator[Fleet]:
     """A control plane with one node registered; the agent is started by ``site.agent()``."""
-    database = place / "control.db"
-    token = register_operator(database)
-    with started(serving(db_path=str(database))) as running:
+    token = register_operator(_database(place))
+    with server(place, port) as running:
         plane = Plane(running.url, token)
         try:
             with running.client(token) as client:

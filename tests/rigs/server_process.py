@@ -30,7 +30,8 @@ class Running:
     url: str
 
     def client(self, token: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {token}"}, trust_env=False)
+        headers = {"authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=START_SECONDS)
 
     def wait(self) -> int:
         return self.process.wait(START_SECONDS)

@@ -6,6 +6,7 @@ The program is the production one but for its clock and for the judgement on res
 
 import sys
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from lattice_agent.wire.ext import Announcement
@@ -19,6 +20,7 @@ from server_stub.rules.states import Target
 from server_stub.runner import OneThread
 from server_stub.serve import open_listener, run
 from server_stub.store.sqlite import SqliteStore
+from server_stub.sweep import tend
 from tests.rigs import steering
 
 EXTENDED, BASE = "extended", "base"
@@ -53,7 +55,8 @@ def main(db_path: str, steering_path: str, wire: str, port: str) -> None:
     store = SqliteStore(db_path, settings.limits)
     app = build_app(store, SteeredClock(file), settings, OneThread())
     with open_listener(settings) as listener:
-        run(app, settings, listener, on_stop=app.state.plane.close)
+        plane = app.state.plane
+        run(app, settings, listener, on_stop=plane.close, beside=partial(tend, plane))
 
 
 if __name__ == "__main__":

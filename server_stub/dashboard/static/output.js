@@ -19,7 +19,7 @@ class Follower {
     this.#onEnd = onEnd;
     this.#restart();
     this.#source = new VisibleStream(() => (this.#position > 0 ? `${url}&position=${this.#position}` : url), {
-      open: () => say("Following the output as it comes."),
+      open: () => this.#following(),
       lost: () => say("The connection was lost; connecting again…"),
       output: (piece) => this.#output(piece),
       reset: () => this.#restart(),
@@ -31,7 +31,12 @@ class Follower {
   #restart() {
     this.#view.clear();
     this.#position = 0;
-    this.#decoders = new Map(STREAMS.map((stream) => [stream, new TextDecoder()]));
+    // Without the option a decoder swallows a byte order mark; here it is shown.
+    this.#decoders = new Map(STREAMS.map((stream) => [stream, new TextDecoder("utf-8", { ignoreBOM: true })]));
+  }
+
+  #following() {
+    this.#say(this.#position > 0 ? "Following the output as it comes." : "Nothing was written yet.");
   }
 
   #output({ stream, position, data }) {
@@ -40,6 +45,7 @@ class Follower {
     const known = Math.max(0, this.#position - position); // sent again after a reconnection
     if (known >= bytes.length) return;
     this.#position = position + bytes.length;
+    this.#following();
     this.#view.write(stream, this.#decoders.get(stream).decode(bytes.subarray(known), { stream: true }));
   }
 

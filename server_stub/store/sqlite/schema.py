@@ -136,6 +136,7 @@ ALTER TABLE result ADD COLUMN detail TEXT;
 -- What is looked at every few seconds: queued clocks that may fire, and leases whose end was asked for.
 CREATE INDEX task_by_queue_clock ON task (created_at + queue_timeout_sec * 1000000)
 WHERE queue_timeout_sec > 0 AND status IN ('queued', 'leased');
+CREATE INDEX target_by_lease ON target (lease_expires_at) WHERE state = 'leased';
 CREATE INDEX target_cancelling ON target (lease_expires_at) WHERE state = 'leased' AND cancel_requested_at IS NOT NULL;
 
 -- Columns in the order in which tasks.py takes a row apart.

@@ -106,6 +106,14 @@ class SqliteTasks:
         )
         return [(task_id, node_id) for task_id, node_id in rows]
 
+    def lapsed(self, since: datetime, until: datetime, limit: int) -> list[tuple[str, str]]:
+        rows = self._connection.execute(
+            "SELECT id, node_id FROM target JOIN task ON seq = task_seq"
+            " WHERE state = 'leased' AND lease_expires_at >= ? AND lease_expires_at < ? LIMIT ?",
+            (to_us(since), to_us(until), limit),
+        )
+        return [(task_id, node_id) for task_id, node_id in rows]
+
     def cancel_requests(self, node_id: str) -> list[str]:
         rows = self._connection.execute(
             # The first condition on state is the index's own.

@@ -162,6 +162,7 @@ def test_without_details_the_texts_of_the_base_wire_are_read(
             "interrupted: the spawner ended; whether it completed is not known",
         ),
         (result(-1, "woke up", outcome="dreamt"), "failed", "failed: dreamt: woke up"),
+        (result(0, "", outcome="dreamt"), "succeeded", "succeeded"),
         (result(0, "", outcome="refused"), "succeeded", "succeeded"),
         (result(1, "exit status 1", outcome="succeeded"), "failed", "failed: exit code 1"),
         (result(1, "", reason="no word"), "failed", "failed: exit code 1"),
