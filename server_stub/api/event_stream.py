@@ -1,8 +1,8 @@
 """Answers that go on: ``text/event-stream`` (WHATWG HTML, section 9.2).
 
 Theory of operation. An event is handed to the socket before the next one is made, so a reader that does not read costs
-its socket's buffer and one event. The answer ends when its story has been told, when the reader has gone or is no longer
-admitted, or when the server stops; it is then cut wherever it waits.
+its socket's buffer and one event. The answer ends when its story has been told, when the reader has gone or may look no
+more, or when the server stops; it is then cut wherever it waits.
 """
 
 import json

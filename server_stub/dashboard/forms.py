@@ -7,11 +7,12 @@ pages know.
 
 import hmac
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 
 from server_stub.api.body import read_body
+from server_stub.api.sessions import is_from_own_page
 from server_stub.errors import Refused
 
 TOKEN: Final = "csrf"  # noqa: S105  # the name of a field
@@ -42,20 +43,8 @@ def one(form: Form, field: str, default: str = "") -> str:
 def require_own_site(request: Request) -> None:
     """``Refused`` 403 when the browser says that another site, or none, sent the form. A client that says nothing has
     to know the token all the same."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None and site != "same-origin":
+    if not is_from_own_page(request):
         raise Refused(403, "this form was sent by another site")
-    origin = request.headers.get("origin")
-    # The host alone: behind a proxy that ends TLS the scheme is another one.
-    if origin is not None and _host(origin) != request.headers.get("host", "").lower():
-        raise Refused(403, "this form was sent by another site")
-
-
-def _host(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:  # of no browser
-        return None
 
 
 def require_token(form: Form, expected: str) -> None:

@@ -98,7 +98,8 @@ async def test_a_restarted_server_has_it_all_again(tmp_path: Path) -> None:
         async with live_plane(tmp_path, port) as plane:
             node = Node(plane, node.id, node.token)
             async with plane.follow(task, "output", node="n1", last_id=last_id) as reader:
-                assert (await reader.until("reset")).data == {}
+                reset = await reader.until("reset")
+                assert (reset.data, reset.id) == ({}, "0")
                 async with node.stream() as talk:
                     assert await talk.running(lease) == 0
                     await talk.tell(lease, SCRIPT)
