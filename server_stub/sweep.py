@@ -41,8 +41,7 @@ async def _begun_again(watch: Callable[[Plane], Awaitable[NoReturn]], plane: Pla
     while True:
         try:
             await watch(plane)
-        except Exception:
-            # A fault of ours in one must not end the others: streams of revoked nodes would stay open.
+        except Exception:  # noqa: BLE001  # a fault of ours in one watch must not end the others: revoked streams would stay
             _LOG.exception("%s failed; it begins again in %d s", watch.__name__, AGAIN_SECONDS)
         await anyio.sleep(AGAIN_SECONDS)
 
