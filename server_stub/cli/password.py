@@ -3,12 +3,9 @@
 import getpass
 import sys
 from pathlib import Path
-from typing import Final
 
 from server_stub.cli.errors import InputError, RequestRefusedError, UsageError
-
-MIN_CHARACTERS: Final = 12
-_MAX_BYTES: Final = 1024  # a longer one is not typed by anybody, and hashing it would cost the server
+from server_stub.rules.passwords import LONGEST, SHORTEST
 
 
 def new_password(path: str | None) -> str:
@@ -20,7 +17,7 @@ def _typed() -> str:
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask for the password", hint="give it with --password-file PATH")
     try:
-        first = getpass.getpass(f"new password (at least {MIN_CHARACTERS} characters): ")
+        first = getpass.getpass(f"new password (at least {SHORTEST} characters): ")
         again = getpass.getpass("the same again: ")
     except EOFError:
         raise InputError("no password was typed", hint="try again, or give it with --password-file PATH") from None
@@ -33,7 +30,7 @@ def _of_file(path: Path) -> str:
     """The first line; one line feed at its end is no part of it."""
     try:
         with path.open("rb") as file:
-            raw = file.read(_MAX_BYTES + 2)
+            raw = file.read(4 * LONGEST + 2)  # of UTF-8, and the line's end
         return raw.decode().removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise InputError(f"password file {str(path)!a} cannot be read: {error.strerror}") from None
@@ -43,13 +40,13 @@ def _of_file(path: Path) -> str:
 
 def _checked(password: str) -> str:
     """What would be refused by the server is not sent to it. The password itself is in no message."""
-    if len(password) < MIN_CHARACTERS:
+    if len(password) < SHORTEST:
         raise RequestRefusedError(
             f"the password has {len(password)} characters",
-            hint=f"take at least {MIN_CHARACTERS}; a sentence is easy to keep",
+            hint=f"take at least {SHORTEST}; a sentence is easy to keep",
         )
-    if len(password.encode()) > _MAX_BYTES:
-        raise RequestRefusedError(f"the password is longer than {_MAX_BYTES} bytes", hint="take a shorter one")
+    if len(password) > LONGEST:
+        raise RequestRefusedError(f"the password has more than {LONGEST} characters", hint="take a shorter one")
     if not password.isprintable():
         raise RequestRefusedError("the password holds control characters", hint="take one that can be typed")
     return password

@@ -5,8 +5,9 @@ import os
 
 from server_stub.cli.arguments import identifier
 from server_stub.cli.command import Command, connect
-from server_stub.cli.password import MIN_CHARACTERS, new_password
+from server_stub.cli.password import new_password
 from server_stub.cli.screen import Screen
+from server_stub.rules.passwords import SHORTEST
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ COMMAND = Command(
     words=("operator", "password"),
     summary="set the password with which an operator signs in to the web page",
     details=(
-        f"At least {MIN_CHARACTERS} characters, typed twice without echo or read from a file, never an argument. The "
+        f"At least {SHORTEST} characters, typed twice without echo or read from a file, never an argument. The "
         "operator's token is another thing and stays as it is."
     ),
     add_arguments=_add_arguments,

@@ -10,15 +10,16 @@ from tests.unit.server_stub_cli.rig import Control, FakeApi, reply
 PASSWORD = "correct horse battery"
 
 
-def test_a_file_holds_it(control: Control, api: FakeApi, tmp_path: Path) -> None:
+@pytest.mark.parametrize("password", [PASSWORD, "\u00e9" * 1024], ids=["plain", "of two bytes each"])
+def test_a_file_holds_it(control: Control, api: FakeApi, tmp_path: Path, password: str) -> None:
     file = tmp_path / "password"
-    file.write_text(PASSWORD + "\n")
+    file.write_text(password + "\n", encoding="utf-8")
     api.answers(reply({"operator": {"name": "ada"}}))
 
     ran = control("operator", "password", "ada", "--password-file", str(file))
 
     assert [(asked.path, asked.body) for asked in api.asked] == [
-        ("/api/v1/operators/ada/password", {"password": PASSWORD})
+        ("/api/v1/operators/ada/password", {"password": password})
     ]
     assert (ran.code, ran.out, ran.err) == (0, "operator ada has a new password for the web page\n", "")
 
@@ -28,7 +29,7 @@ def test_a_file_holds_it(control: Control, api: FakeApi, tmp_path: Path) -> None
     [
         (b"too short", os.EX_DATAERR, "has 9 characters; take at least 12"),
         (b"", os.EX_DATAERR, "has 0 characters"),
-        (b"x" * 2000, os.EX_DATAERR, "longer than 1024 bytes"),
+        (b"x" * 2000, os.EX_DATAERR, "more than 1024 characters"),
         (b"two lines are\nnot one\n", os.EX_DATAERR, "control characters"),
         (b"\xff" * 20, os.EX_NOINPUT, "not UTF-8"),
         (None, os.EX_NOINPUT, "cannot be read"),
