@@ -2,6 +2,8 @@
 
 import { takeOver } from "./patch.js";
 
+let sent = new WeakSet();
+
 /** A part with data-refresh="SECONDS" is fetched anew while the tab is visible, from data-from or this page. */
 function keepFresh(part) {
   const seconds = Math.max(2, Number(part.dataset.refresh) || 10);
@@ -54,6 +56,14 @@ function askFirst(event) {
   if (question && !confirm(question)) event.preventDefault();
 }
 
+/** A form that changes something is sent once: a double click must not run a script twice. */
+function sendOnce(event) {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post") return;
+  if (sent.has(form)) event.preventDefault();
+  sent.add(form);
+}
+
 /** A button with data-copy="ID" copies the text of that element. */
 async function copyText(event) {
   const button = event.target.closest("button[data-copy]");
@@ -68,6 +78,8 @@ async function copyText(event) {
 
 document.querySelectorAll("[data-refresh]").forEach(keepFresh);
 document.addEventListener("submit", askFirst);
+document.addEventListener("submit", sendOnce);
+window.addEventListener("pageshow", () => { sent = new WeakSet(); }); // come back to, it can be sent again
 document.addEventListener("click", copyText);
 document.querySelectorAll("button[data-copy]").forEach((button) => { button.hidden = false; });
 document.documentElement.dataset.script = "on";
