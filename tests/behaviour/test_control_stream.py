@@ -210,6 +210,19 @@ async def test_a_fleet_that_comes_at_once_is_told_when_to_come_again(tmp_path: P
                 assert await put_off(node) == (429, wait_s)
 
 
+async def test_one_node_that_comes_again_and_again_does_not_keep_the_others_out(tmp_path: Path) -> None:
+    limits = {"stream_rate": 0.01, "stream_burst": 5, "node_stream_rate": 0.02, "node_stream_burst": 3}
+    async with live_plane(tmp_path, limits=limits) as plane:
+        restless, other = await plane.node("n1"), await plane.node("n2")
+        for _ in range(3):
+            async with restless.stream():
+                pass
+        for _ in range(10):
+            assert await put_off(restless) == (429, "50")
+        async with other.stream():
+            await plane.task("n2")
+
+
 async def put_off(node: Node) -> tuple[int, str]:
     url = f"{node.plane.url}/api/agent/control/stream?node_id={node.id}"
     headers = node.headers | {
@@ -219,6 +232,7 @@ async def put_off(node: Node) -> tuple[int, str]:
         "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
     }
     answer = await node.plane.client.get(url, headers=headers)
+    assert answer.headers["connection"] == "close"
     return answer.status_code, answer.headers["retry-after"]
 
 
