@@ -1,7 +1,7 @@
 # The manual of this repository: each target is one sentence of it.
 PY := .venv/bin/python
 
-.PHONY: setup demo test guest check format bench clean
+.PHONY: setup demo test guest check format bench screenshots clean
 
 setup:            ## .venv with lattice-agent and lattice-control in .venv/bin
 	@tools/setup.sh demo
@@ -34,6 +34,12 @@ bench: setup      ## the figures of the README, measured here
 	@$(PY) bench/facts.py
 	@$(PY) bench/usage.py
 	@$(PY) bench/fleet.py
+	@$(PY) bench/live.py
+	@$(PY) bench/flood.py
+
+screenshots:      ## docs/screenshots: every page of the control plane, light and dark, in a headless Chromium
+	@tools/setup.sh test
+	@$(PY) -m tools.screenshots
 
 clean:            ## remove what the other targets made
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis *.egg-info build dist

@@ -36,22 +36,22 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the two largest units that fit.
+    """Seconds in the largest unit that fits and the next one.
 
-    >>> duration(0.314), duration(12), duration(90), duration(200_000)
-    ('0.31 s', '12 s', '1 min 30 s', '2 d 7 h')
+    >>> duration(0.314), duration(12), duration(90), duration(200_000), duration(7_214)
+    ('0.31 s', '12 s', '1 min 30 s', '2 d 7 h', '2 h')
     """
     if seconds < 0:
         return "-" + duration(-seconds)
     if seconds < 10 and seconds != int(seconds):
         return f"{seconds:.2f} s"
     rest = int(seconds)
-    parts = []
+    amounts: list[tuple[int, str]] = []
     for step, unit in _DURATION_STEPS:
         amount, rest = divmod(rest, step)
-        if amount:
-            parts.append(f"{amount} {unit}")
-    return " ".join(parts[:2]) or "0 s"
+        if amount or amounts:
+            amounts.append((amount, unit))
+    return " ".join(f"{amount} {unit}" for amount, unit in amounts[:2] if amount) or "0 s"
 
 
 def moment(value: datetime | None) -> str:

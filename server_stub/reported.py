@@ -39,6 +39,13 @@ def written(key: str, value: object) -> str:
 
 
 def _measured(key: str, number: float) -> str:
+    try:
+        return _with_unit(key, number)
+    except OverflowError:  # JSON has integers beyond any float, and they can be bytes of nothing
+        return str(number)
+
+
+def _with_unit(key: str, number: float) -> str:
     if key.endswith(_BYTES):
         return size(int(number))
     if key.endswith("_speed"):

@@ -6,7 +6,7 @@ from lattice_agent.wire.base import parse
 from lattice_agent.wire.policy import PolicySummary
 from server_stub.actions.registry import get_node
 from server_stub.actions.tasks import script_digest
-from server_stub.rules.policy_preview import Preview, preview
+from server_stub.rules.policy_preview import Preview, Verdict, preview
 from server_stub.rules.task_limits import TaskOrder
 from server_stub.store.base import Tables
 from server_stub.store.records import Node
@@ -18,6 +18,11 @@ class NodePreview:
 
     node: Node
     said: Preview
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether its policy lets the task run, and it may come for it at all."""
+        return self.said.verdict is Verdict.RUNS and not self.node.disabled
 
 
 def preview_task(tables: Tables, order: TaskOrder) -> list[NodePreview]:

@@ -2,15 +2,24 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from server_stub.errors import Refused
 from server_stub.rules.sessions import Session, ended_by_another, is_alive
 from server_stub.store.base import Tables
 from server_stub.store.records import BY_AGENT, AuditEvent, Operator
 
+WRONG: Final = "name or password is wrong"
 
-def open_session(tables: Tables, session: Session, address: str) -> None:
-    """Takes the new session in; what ``ended_by_another`` names goes."""
+
+def open_session(tables: Tables, session: Session, proven: str | None, address: str) -> None:
+    """Takes the new session in; what ``ended_by_another`` names goes.
+
+    ``proven`` is the hash that the password was compared with. ``Refused`` 401 if it is no longer the operator's: who
+    sets a password while an old one is being compared has ended all sessions, and that one must not begin after it.
+    """
+    if proven is None or tables.operators.password_hash(session.operator) != proven:
+        raise Refused(401, WRONG)
     ended = ended_by_another(tables.sessions.of(session.operator), session.created_at)
     tables.sessions.remove([old.digest for old in ended])
     tables.sessions.add(session)

@@ -111,7 +111,8 @@ class _Viewer:
         known, self.log = self.log, self._current()
         if self.position and (self.log is None or self.position > self.log.end or known not in (None, self.log)):
             self.position = 0
-            # With an id, or an EventSource that connects again would name the position that is gone.
+            # With an id: a browser whose connection ends now would come back with the last one, which counts for
+            # what has just been cleared.
             await write(event("reset", {}, 0))
         while self.log is not None and self.log is self._current() and self.position < self.log.end:
             events, self.position = _output_events(self.log, self.position)

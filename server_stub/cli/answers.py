@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from lattice_agent.wire.base import Int, Items, Time, WireError, WireModel, parse
 from server_stub.cli.errors import AnswerError
+from server_stub.cli.text import visible
 
 
 class Node(WireModel):
@@ -186,4 +187,4 @@ def read(model: type[A], answer: Mapping[str, object]) -> A:
     try:
         return parse(model, answer)
     except WireError as error:
-        raise AnswerError(f"the answer is not understood: {error}") from None
+        raise AnswerError(f"the answer is not understood: {visible(str(error))}") from None

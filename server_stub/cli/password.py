@@ -3,9 +3,13 @@
 import getpass
 import sys
 from pathlib import Path
+from typing import Final
 
 from server_stub.cli.errors import InputError, RequestRefusedError, UsageError
 from server_stub.rules.passwords import LONGEST, SHORTEST
+
+_MOST_BYTES: Final = 4 * LONGEST
+"""Of a file, without its line end: the longest password in characters of four bytes."""
 
 
 def new_password(path: str | None) -> str:
@@ -27,11 +31,13 @@ def _typed() -> str:
 
 
 def _of_file(path: Path) -> str:
-    """The first line; one line feed at its end is no part of it."""
+    """All of it; one line end is no part of it."""
     try:
         with path.open("rb") as file:
-            raw = file.read(4 * LONGEST + 2)  # of UTF-8, and the line's end
-        return raw.decode().removesuffix("\n").removesuffix("\r")
+            raw = file.read(_MOST_BYTES + 3).removesuffix(b"\n").removesuffix(b"\r")
+        if len(raw) > _MOST_BYTES:  # cut, so it might end within a character
+            raise _too_long()
+        return raw.decode()
     except OSError as error:
         raise InputError(f"password file {str(path)!a} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -46,7 +52,11 @@ def _checked(password: str) -> str:
             hint=f"take at least {SHORTEST}; a sentence is easy to keep",
         )
     if len(password) > LONGEST:
-        raise RequestRefusedError(f"the password has more than {LONGEST} characters", hint="take a shorter one")
+        raise _too_long()
     if not password.isprintable():
         raise RequestRefusedError("the password holds control characters", hint="take one that can be typed")
     return password
+
+
+def _too_long() -> RequestRefusedError:
+    return RequestRefusedError(f"the password is longer than {LONGEST:,} characters", hint="take a shorter one")

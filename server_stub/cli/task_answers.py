@@ -1,7 +1,9 @@
 """The operator API's answers about tasks, as far as a command shows them (see ``answers``)."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from lattice_agent.wire.base import Int, Items, Time, WireModel
 from server_stub.rules.states import OPEN_STATUSES
@@ -9,6 +11,9 @@ from server_stub.rules.states import OPEN_STATUSES
 OPEN_WORDS: Final = frozenset({"queued", "leased", "running"})
 """States and outcomes of targets that have not ended."""
 SUCCEEDED: Final = "succeeded"
+
+Count = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]
+"""Nodes count further than ``Int``, and a node that does must not keep its task from being shown."""
 
 
 class Detail(WireModel):
@@ -18,15 +23,15 @@ class Detail(WireModel):
     level: str = ""
     clock: str = ""
     grace_expired: bool = False
-    queued_ms: Int = 0
-    wall_ms: Int = 0
-    cpu_ms: Int = 0
-    grace_ms: Int = 0
-    max_rss_bytes: Int = 0
-    stdout_bytes: Int = 0
-    stderr_bytes: Int = 0
-    killed: Int = 0
-    lingering: Int = 0
+    queued_ms: Count = 0
+    wall_ms: Count = 0
+    cpu_ms: Count = 0
+    grace_ms: Count = 0
+    max_rss_bytes: Count = 0
+    stdout_bytes: Count = 0
+    stderr_bytes: Count = 0
+    killed: Count = 0
+    lingering: Count = 0
     uncertain: bool = False
 
 

@@ -35,9 +35,9 @@ async def read_form(request: Request, limit: int = _LIMIT) -> Form:
         raise Refused(400, "the form cannot be read") from None
 
 
-def one(form: Form, field: str, default: str = "") -> str:
-    """The first value of a field, as the browser sent it: line ends are CR LF."""
-    return form.get(field, [default])[0]
+def one(form: Form, field: str) -> str:
+    """The first value of a field, as the browser sent it: line ends are CR LF. Empty for one that was not sent."""
+    return form.get(field, [""])[0]
 
 
 def require_own_site(request: Request) -> None:

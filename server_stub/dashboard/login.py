@@ -4,13 +4,14 @@ One answer for a wrong name and a wrong password, after the same work. Sign-ins 
 The sign-in form has a token, too, held against a cookie of its own: nobody can sign an operator in under another name.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from server_stub.actions.sessions import end_session, note_refused_login, open_session
+from server_stub.actions.sessions import WRONG, end_session, note_refused_login, open_session
 from server_stub.api.gate import source_address
 from server_stub.api.plane import Plane, plane_of
 from server_stub.api.sessions import SESSION, SESSION_SECONDS, presented_cookie, session_of, set_cookie
@@ -47,11 +48,10 @@ async def log_in(request: Request) -> Response:
     require_token(sent, presented_cookie(request, _FORM))
     wanted = local_path(one(sent, "next"), _HOME)
     try:
-        name = await _proven_name(request, sent)
+        secret = await _new_session(request, await _proven(request, sent))
     except Refused as refusal:
         return _login_page(request, wanted, refusal)
     answer = moved(wanted)
-    secret = await _new_session(request, name)
     set_cookie(request, answer, SESSION, secret, SESSION_SECONDS)
     set_cookie(request, answer, _FORM, "", 0)
     return answer
@@ -67,15 +67,24 @@ async def log_out(request: Request, visitor: Visitor, _sent: Form) -> Response:
 
 
 def _login_page(request: Request, wanted: str, refusal: Refused | None = None) -> Response:
-    token = new_session_secret()
+    # One token for all tabs: each would otherwise make the forms of the others useless.
+    token = presented_cookie(request, _FORM) or new_session_secret()
     status, message = (refusal.status, refusal.message) if refusal else (200, "")
     answer = render(request, "login.html", status=status, csrf=token, next=wanted, message=message)
     set_cookie(request, answer, _FORM, token, _FORM_SECONDS)
     return answer
 
 
-async def _proven_name(request: Request, sent: Form) -> str:
-    """The operator's name. ``Refused`` 401 without saying what was wrong, 429 for too many tries."""
+@dataclass(frozen=True)
+class _Proof:
+    """An operator's name, and the hash that its password was found to match."""
+
+    name: str
+    encoded: str | None
+
+
+async def _proven(request: Request, sent: Form) -> _Proof:
+    """``Refused`` 401 without saying what was wrong, 429 for too many tries."""
     plane, address = plane_of(request), rate_key(source_address(request))
     name, password = one(sent, "name")[:_NAME_CHARACTERS], one(sent, "password")
     monotonic = plane.clock.monotonic()
@@ -84,9 +93,9 @@ async def _proven_name(request: Request, sent: Form) -> str:
     encoded = await plane.read(lambda tables: tables.operators.password_hash(name))
     usable = len(password) <= LONGEST
     if await plane.passwords.matches(password[:LONGEST], encoded) and usable:
-        return name
+        return _Proof(name, encoded)
     await _note_refusal(plane, source_address(request), address)
-    raise Refused(401, "name or password is wrong")
+    raise Refused(401, WRONG)
 
 
 async def _note_refusal(plane: Plane, address: str, key: str) -> None:
@@ -95,13 +104,13 @@ async def _note_refusal(plane: Plane, address: str, key: str) -> None:
         await plane.write(lambda tables: note_refused_login(tables, address, now))
 
 
-async def _new_session(request: Request, name: str) -> str:
+async def _new_session(request: Request, proof: _Proof) -> str:
     """The secret of its cookie, which is not the one of any session before: a planted cookie is worth nothing."""
     plane = plane_of(request)
     secret, now = new_session_secret(), plane.now()
-    session = Session(token_digest(secret), name, new_session_secret(), now, now)
+    session = Session(token_digest(secret), proof.name, new_session_secret(), now, now)
     address = source_address(request)
-    await plane.write(lambda tables: open_session(tables, session, address))
+    await plane.write(lambda tables: open_session(tables, session, proof.encoded, address))
     return secret
 
 

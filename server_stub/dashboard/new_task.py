@@ -6,8 +6,8 @@ same while one types; without it everything works, too.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 from starlette.requests import Request
@@ -27,18 +27,23 @@ from server_stub.dashboard.task_orders import task_path
 from server_stub.dashboard.visits import Visitor, form, page
 from server_stub.errors import Refused
 from server_stub.rules.facts import is_online
-from server_stub.rules.policy_preview import Verdict
 from server_stub.rules.task_limits import INTERPRETERS
 from server_stub.store.base import Tables
-from server_stub.store.records import Node, Task
+from server_stub.store.records import Node, NodeQuery, Task
 
 LOOK: Final = "look"
 SURE: Final = "sure"
 """Values of the form's buttons; any other is the one that sends."""
 _TICKED: Final = 100
 """Nodes that have a box to tick; in a larger fleet ids and tags are typed."""
-_TAGS_OFFERED: Final = 100
-"""Tags that are offered while one types, by name; others can be typed all the same."""
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """What a task can be for, as far as the form offers it."""
+
+    tickable: list[Node]
+    tags: list[str]
 
 
 async def write_task(request: Request, _visitor: Visitor) -> Response:
@@ -57,7 +62,7 @@ async def send_task(request: Request, visitor: Visitor, sent: Form) -> Response:
     try:
         order = draft.order()
         seen = await plane.read(lambda tables: preview_task(tables, order_of(tables, order)))
-        surprising = any(node.said.verdict is not Verdict.RUNS for node in seen)
+        surprising = not all(node.is_sure for node in seen)
         if action == LOOK or (action != SURE and surprising):
             return await _form(request, draft, seen=seen, stopped=action != LOOK)
         task = await _created(plane, visitor.name, order)
@@ -84,7 +89,7 @@ async def _form(
     """``stopped``: it was to be sent, and is not without another word."""
     plane = plane_of(request)
     now = plane.now()
-    nodes, tags = await plane.read(partial(_choices, now=now))
+    targets = await plane.read(lambda tables: _targets(tables, now))
     return render(
         request,
         "new_task.html",
@@ -94,18 +99,16 @@ async def _form(
         seen=[(node, is_online(node.node.presence.last_seen, now)) for node in seen],
         stopped=stopped,
         interpreters=INTERPRETERS,
-        nodes=nodes,
-        tags=tags,
+        nodes=targets.tickable,
+        tags=targets.tags,
     )
 
 
-def _choices(tables: Tables, now: datetime) -> tuple[list[Node], list[str]]:
-    """Nodes with a box, and tags. The form is asked for while one types: a large fleet is counted and not read."""
-    fleet = tables.nodes.summary(now)
-    tags = list(fleet.tags)[:_TAGS_OFFERED]
-    if fleet.total - fleet.disabled > _TICKED:
-        return [], tags
-    return [node for node in tables.nodes.all() if not node.disabled], tags
+def _targets(tables: Tables, now: datetime) -> _Targets:
+    """Asked for at every pause of somebody who types: no more nodes are read than are shown."""
+    found = tables.nodes.find(NodeQuery(), _TICKED + 1)
+    tickable = [] if len(found) > _TICKED else [node for node in found if not node.disabled]
+    return _Targets(tickable, sorted(tables.nodes.summary(now).tags))
 
 
 def routes() -> list[BaseRoute]:

@@ -55,7 +55,7 @@ def _scripts(told: Mapping[str, Any]) -> str:
     if _text(told, "refusal"):
         return f"none: {_text(told, 'refusal')}"
     if not told.get("allow_exec"):
-        return "none, unless policy grants it"
+        return "none"
     more = " or more" if told.get("lists_cut") else ""
     if told.get("only_listed_scripts"):
         listed = len(_texts(told, "listed_scripts")) + len(_texts(told, "ruled_scripts"))

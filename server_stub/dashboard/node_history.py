@@ -33,9 +33,6 @@ class History:
     step: timedelta
 
 
-COLUMNS: Final = ("CPU", "Load", "Memory", "Disk", "Received", "Sent")
-
-
 def history(points: Sequence[MetricPoint], window: Window, metrics: Mapping[str, Any], now: datetime) -> History:
     """``metrics`` is what the node said last: the sizes of its memory and disk are in it."""
     step = timedelta(seconds=window.step.seconds)

@@ -82,7 +82,6 @@ def _filters() -> dict[str, Callable[..., Any]]:
         "ago": show.ago,
         "exact": show.exact,
         "segment": show.segment,
-        "number": show.number,
         "count": show.count,
         "sentence": show.sentence,
     }

@@ -21,11 +21,6 @@ def duration_of(seconds: float | None) -> str:
     return duration(seconds) if isinstance(seconds, int | float) else UNKNOWN
 
 
-def number(value: object, digits: int = 0) -> str:
-    """With so many digits after the point."""
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else UNKNOWN
-
-
 def count(amount: int, one: str, many: str | None = None) -> str:
     """A number with its noun.
 

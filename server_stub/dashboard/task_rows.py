@@ -12,6 +12,8 @@ from server_stub.rules.states import OPEN_STATES, OPEN_STATUSES, Target
 from server_stub.store.records import Task
 
 _HEADLINE_CHARACTERS: Final = 72
+_HEAD: Final = 4_096
+"""Characters of a script in which its headline is looked for: a page has a hundred scripts, each of up to 64 KiB."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,6 @@ def headline(script: str) -> str:
     >>> headline("#!/bin/sh\\nset -eu\\n  apt-get update\\n")
     'apt-get update'
     """
-    lines = [line.strip() for line in script.splitlines() if line.strip()]
+    lines = [line.strip() for line in script[:_HEAD].splitlines() if line.strip()]
     first = next((line for line in lines if not line.startswith(("#", "//", "set -"))), lines[0] if lines else "")
     return first if len(first) <= _HEADLINE_CHARACTERS else first[: _HEADLINE_CHARACTERS - 1] + "…"

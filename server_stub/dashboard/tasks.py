@@ -28,10 +28,11 @@ async def list_tasks(request: Request, _visitor: Visitor) -> Response:
     node_id = query.get("node", "").strip()[:128] or None
 
     def work(tables: Tables) -> list[TaskRow]:
-        found = tables.tasks.newest(node_id=node_id, status=status, limit=_SEARCHED if outcome else _SHOWN)
-        counts = tables.tasks.outcomes([task.id for task in found])
-        rows = [task_row(task, counts[task.id]) for task in found if not outcome or counts[task.id].get(outcome)]
-        return rows[:_SHOWN]
+        found = tables.tasks.newest_ids(node_id=node_id, status=status, limit=_SEARCHED if outcome else _SHOWN)
+        counts = tables.tasks.outcomes(found)
+        wanted = [task_id for task_id in found if not outcome or counts[task_id].get(outcome)]
+        tasks = filter(None, map(tables.tasks.get, wanted[:_SHOWN]))
+        return [task_row(task, counts[task.id]) for task in tasks]
 
     plane = plane_of(request)
     return render(

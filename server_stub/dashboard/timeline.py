@@ -62,9 +62,9 @@ def clocks(task: Task, target: Target, result: StoredResult | None) -> list[Cloc
     if detail is None and not expired:
         return []
     detail = detail or RunDetail()
-    until = target.leased_at or target.finished_at or task.created_at
-    # In seconds: a node may say a number that no timedelta holds.
-    waited_s = (until - task.created_at).total_seconds() + detail.queued_ms / 1_000
+    taken_at = target.leased_at or target.finished_at or task.created_at
+    # Not a timedelta: what a node says may be longer than one can be.
+    waited_s = (taken_at - task.created_at).total_seconds() + detail.queued_ms / 1_000
     timed_out = describe(target).outcome is TargetOutcome.TIMED_OUT
     fired = RunClock.QUEUED if expired else detail.clock if timed_out else ""
     return [

@@ -101,9 +101,10 @@ def _has_failed(target: Target) -> bool:
 def _lost_reason(targets: Sequence[Target]) -> str:
     lost = [target for target in targets if target.state is TargetState.LOST]
     never_confirmed = lost[0].cancel_requested_at is not None
-    why = "cancel requested, but never confirmed" if never_confirmed else f"no result after {lost[0].attempts} leases"
-    first = f"node {lost[0].node_id}: {why}"
-    return first if len(lost) == 1 else f"{first}; and {len(lost) - 1} more nodes"
+    attempts, others = lost[0].attempts, len(lost) - 1
+    leases = f"no result after {attempts} lease{'' if attempts == 1 else 's'}"
+    first = f"node {lost[0].node_id}: {'cancel requested, but never confirmed' if never_confirmed else leases}"
+    return f"{first}; and {others} more node{'' if others == 1 else 's'}" if others else first
 
 
 def _failed_reason(targets: Sequence[Target]) -> str:

@@ -8,8 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from server_stub.actions.sessions import open_session
+from server_stub.errors import Refused
+from server_stub.rules.sessions import Session
 from tests.rigs.dashboard import NAME, PASSWORD, Browser, Form, browser, log_in, set_password, signed_in
-from tests.rigs.server_app import Caller, World, control_plane
+from tests.rigs.server_app import START, Caller, World, control_plane
 
 
 async def is_in(someone: Browser) -> bool:
@@ -74,6 +77,14 @@ async def test_a_form_of_somebody_unknown_is_not_read_beyond_what_a_sign_in_need
     async with control_plane() as world, browser(world) as someone:
         await set_password(world)
         assert (await log_in(someone, NAME, "x" * size)).status_code == 400
+
+
+async def test_each_of_several_tabs_can_sign_in() -> None:
+    async with control_plane() as world, browser(world) as someone:
+        await set_password(world)
+        first, _second = [(await someone.page("/login")).form("/login") for _ in range(2)]
+        assert (await someone.send(first, name=NAME, password="not this one")).status_code == 401
+        assert (await someone.send(first, name=NAME, password=PASSWORD)).status_code == 303
 
 
 async def test_an_operator_without_a_password_cannot_sign_in() -> None:
@@ -157,6 +168,17 @@ async def test_a_new_password_and_a_revocation_end_sessions() -> None:
         await Caller(world.client, token).post(f"/api/v1/operators/{NAME}/revoke", {})
         assert not await is_in(someone)
         assert (await log_in(someone, password="another good one")).status_code == 401
+
+
+async def test_a_sign_in_with_a_password_that_is_replaced_meanwhile_opens_no_session() -> None:
+    async with control_plane() as world:
+        await set_password(world)
+        proven = world.store.read(lambda tables: tables.operators.password_hash(NAME))
+        await set_password(world, password="another good one")
+        session = Session(b"digest", NAME, "csrf", START, START)
+        with pytest.raises(Refused, match="wrong"):
+            world.store.write(lambda tables: open_session(tables, session, proven, "198.51.100.7"))
+        assert world.store.read(lambda tables: tables.sessions.of(NAME)) == []
 
 
 async def changed(someone: Browser, present: str, new: str, again: str) -> httpx.Response:

@@ -7,11 +7,13 @@ import trio
 from trio.testing import MockClock
 
 from server_stub.actions.giving_up import give_up_overdue
+from server_stub.rules.states import TaskOutcome, TaskStatus
 from server_stub.store.sqlite.nodes import SqliteNodes
 from tests.rigs.dashboard import Browser, Page, signed_in
-from tests.rigs.server_app import Caller, control_plane, result_of
+from tests.rigs.server_app import START, Caller, control_plane, result_of
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e\x1b]52;c;aGk=\x07"
+LOST = TaskOutcome(TaskStatus.LOST, "lost on DB-1", START)
 SHOWN = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\\u202e"
 POLICY = {
     "allow_exec": True,
@@ -282,6 +284,42 @@ async def test_the_form_does_not_read_a_large_fleet(monkeypatch: pytest.MonkeyPa
         assert answer.status_code == 200
         assert 'name="chosen"' not in answer.text
         assert '<option value="web">' in answer.text
+
+
+async def test_counters_beyond_any_duration_leave_the_page_as_it_is() -> None:
+    async with control_plane() as world, signed_in(world) as someone:
+        node = await world.node("web-1")
+        task_id = await world.task("web-1")
+        most = dict.fromkeys(("queued_ms", "wall_ms", "cpu_ms", "grace_ms", "max_rss_bytes", "stdout_bytes"), 2**64 - 1)
+        await end(node, await lease(node), exit_code=-1, detail={"outcome": "timed_out", "clock": "wall", **most})
+        for path in (f"/tasks/{task_id}", f"/tasks/{task_id}/state"):
+            assert "213503982334 d" in (await someone.page(path)).text
+
+
+async def test_a_disabled_node_is_not_sure_to_run_it() -> None:
+    async with control_plane() as world, signed_in(world) as someone:
+        await tell_policy(await world.node("web-1"))
+        await world.operator.post("/api/v1/nodes/web-1/disable", {"disabled": True})
+        page = Page((await write(someone, nodes="web-1")).text)
+        assert "It was not sent" in page.text
+        assert "disabled: it waits until the node is enabled" in page.text
+
+
+async def test_what_is_typed_comes_back_as_it_was() -> None:
+    async with control_plane() as world, signed_in(world) as someone:
+        fields = dict.fromkeys(("nodes", "tags", "timeout_sec"), "a\u202eb")
+        form = Page((await write(someone, **fields)).text).form("/tasks/new")
+        assert {name: form.fields[name] for name in fields} == fields
+
+
+async def test_why_a_task_stopped_keeps_its_capitals() -> None:
+    async with control_plane() as world, signed_in(world) as someone:
+        nodes = [await world.node(name) for name in ("DB-1", "DB-2")]
+        task_id = await world.task("DB-1", "DB-2")
+        for node in nodes:
+            await lease(node)
+        world.store.write(lambda tables: tables.tasks.set_outcome(task_id, LOST))
+        assert "Lost on DB-1." in (await someone.page(f"/tasks/{task_id}")).text
 
 
 async def test_pages_are_for_operators_who_are_signed_in() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.rigs.browser import Fleet, Watched, fleet, server, signed_in
 from tests.rigs.hostile_output import CORPUS, MARKER
@@ -245,29 +245,6 @@ def test_a_node_that_would_refuse_is_seen_before_anything_is_sent(
     page.wait_for_url("**/tasks/task_*")
     expect(page.locator("#task-state .verdict")).to_contain_text("refused")
     expect(page.locator("#task-state .verdict")).to_contain_text("by the node")
-
-
-@pytest.mark.slow
-def test_a_second_click_sends_no_second_task(watched: Watched, served: Fleet, agent: RunningAgent) -> None:
-    page = watched.page
-    page.goto("/tasks/new")
-    page.get_by_label(served.site.node.id).check()
-    page.get_by_label("Script").fill("echo once")
-    page.get_by_text("would run").wait_for()
-    held: list[Route] = []  # an answer that takes its time
-    page.route("**/tasks/new", lambda route: held.append(route))
-    page.evaluate(
-        """async () => {
-            const button = document.querySelector("button[value=send]");
-            for (let time = 0; time < 2; time += 1) {
-                button.click();
-                await new Promise((go) => setTimeout(go, 200));
-            }
-        }"""
-    )
-    assert len(held) == 1
-    held[0].continue_()
-    page.wait_for_url("**/tasks/task_*")
 
 
 def test_tab_indents_and_escape_lets_one_leave(watched: Watched) -> None:

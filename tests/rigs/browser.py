@@ -6,7 +6,7 @@ Whatever a page must never do fails the test at its end: an error in a script, a
 violation of the content security policy is one), a dialog that nobody expects, a request to another place.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,9 +89,12 @@ def server(place: Path, port: int = 0) -> AbstractContextManager[Running]:
 
 
 @contextmanager
-def fleet(place: Path, port: int = 0) -> Iterator[Fleet]:
-    """A control plane with one node registered; the agent is started by ``site.agent()``."""
-    token = register_operator(_database(place))
+def fleet(
+    place: Path, port: int = 0, *, prepare: Callable[[Path], str] = register_operator, node_id: str = ""
+) -> Iterator[Fleet]:
+    """A control plane with one node registered; the agent is started by ``site.agent()``. ``prepare`` puts into the
+    database what is there from the beginning, one operator, and returns that operator's token."""
+    token = prepare(_database(place))
     with server(place, port) as running:
         plane = Plane(running.url, token)
         try:
@@ -99,7 +102,7 @@ def fleet(place: Path, port: int = 0) -> Iterator[Fleet]:
                 [operator] = client.get("/api/v1/operators").json()["operators"]
                 path = f"/api/v1/operators/{operator['name']}/password"
                 client.post(path, json={"password": PASSWORD}).raise_for_status()
-            yield Fleet(running, plane, operator["name"], Site(place, running.url, plane.add_node()), token)
+            yield Fleet(running, plane, operator["name"], Site(place, running.url, plane.add_node(node_id)), token)
         finally:
             plane.close()
 

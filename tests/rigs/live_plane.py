@@ -171,9 +171,9 @@ class Reader:
             raise Answered(answer.status_code)
         assert dict(answer.headers)[b"content-type"].startswith(b"text/event-stream")
 
-    async def event(self) -> Event | None:
+    async def event(self, patience_s: float = SECONDS) -> Event | None:
         """The next one; None at the end of the stream."""
-        with trio.fail_after(SECONDS):
+        with trio.fail_after(patience_s):
             while True:
                 block, found, rest = self.text.partition(b"\n\n")
                 if found:

@@ -42,8 +42,8 @@ class Plane:
     def close(self) -> None:
         self._api.close()
 
-    def add_node(self) -> Node:
-        node_id = f"node-{secrets.token_hex(6)}"
+    def add_node(self, node_id: str = "") -> Node:
+        node_id = node_id or f"node-{secrets.token_hex(6)}"
         return Node(node_id, self._post("/api/v1/nodes", id=node_id)["token"])
 
     def node(self, node: Node) -> dict[str, Any]:

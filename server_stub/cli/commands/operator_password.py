@@ -7,7 +7,7 @@ from server_stub.cli.arguments import identifier
 from server_stub.cli.command import Command, connect
 from server_stub.cli.password import new_password
 from server_stub.cli.screen import Screen
-from server_stub.rules.passwords import SHORTEST
+from server_stub.rules.passwords import LONGEST, SHORTEST
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ COMMAND = Command(
     words=("operator", "password"),
     summary="set the password with which an operator signs in to the web page",
     details=(
-        f"At least {SHORTEST} characters, typed twice without echo or read from a file, never an argument. The "
+        f"{SHORTEST} to {LONGEST:,} characters, typed twice without echo or read from a file, never an argument. The "
         "operator's token is another thing and stays as it is."
     ),
     add_arguments=_add_arguments,

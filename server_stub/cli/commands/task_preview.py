@@ -10,7 +10,7 @@ from server_stub.cli.task_answers import Preview, PreviewAnswer
 from server_stub.cli.task_order import add_order_arguments, order_body
 from server_stub.cli.text import Column, duration, size, table, visible
 
-_RUNS, _REFUSED = "runs", "refused"
+_REFUSED = "refused"
 _WOULD_REFUSE = 1
 """Exit code."""
 _COLUMNS = (Column("NODE"), Column("VERDICT"), Column("STATE"), Column("LEVEL"), Column("TIMEOUT"), Column("OUTPUT"))
@@ -26,7 +26,7 @@ def _run(args: argparse.Namespace, screen: Screen) -> int:
     else:
         screen.lines(table(_COLUMNS, map(_row, previews)))
         # Under the table and not in it: the reason is what counts, and a cell would cut it.
-        screen.lines(f"{visible(p.node_id)}: {visible(p.text)}" for p in previews if p.text and p.verdict != _RUNS)
+        screen.lines(f"{visible(p.node_id)}: {visible(p.text)}" for p in previews if p.text)
     return _WOULD_REFUSE if any(preview.verdict == _REFUSED for preview in previews) else os.EX_OK
 
 
@@ -46,8 +46,9 @@ COMMAND = Command(
     summary="ask what the policy of each node would say to a script, without sending it",
     details=(
         "The answer comes from what the nodes told of their policies last; a node decides again when it has the task, "
-        "and its word counts. unknown: the node has told nothing, as older agents do. The exit code is 1 if a node "
-        "would refuse the script, else 0."
+        "and its word counts. unknown: what the node has told does not decide it, or it has told nothing, as older "
+        "agents do. What else keeps a node from taking the task (it is disabled, or drains) is said under the table. "
+        "The exit code is 1 if a node would refuse the script, else 0."
     ),
     add_arguments=add_order_arguments,
     run=_run,

@@ -31,7 +31,7 @@ COMMAND = Command(
     details=(
         "Times are followed by the seconds since the one before. The clocks are: queued (on the server), wall and CPU "
         "time of the script, and the grace between SIGTERM and SIGKILL; the one that ended it is named. Nodes with "
-        "other agents tell less. The script itself is not shown: the server answers with its SHA-256 only."
+        "other agents tell less. The script itself is not shown, only its size and SHA-256; the web page has it."
     ),
     add_arguments=_add_arguments,
     run=_run,

@@ -26,6 +26,7 @@ export class Lines {
   #cells = [];
   #looks = [];
   #at = 0;
+  #blanks = 0; // cells at the beginning that are known to be erased: not erased again, however often a script says so
   #continued = false;
   #finished = [];
 
@@ -69,7 +70,9 @@ export class Lines {
 
   erase(mode) {
     if (mode > 0) this.#blank();
-    if (mode !== 1) this.#cells.length = this.#looks.length = this.#at;
+    if (mode === 1) return;
+    this.#cells.length = this.#looks.length = this.#at;
+    this.#blanks = Math.min(this.#blanks, this.#at);
   }
 
   mark(name) {
@@ -77,12 +80,14 @@ export class Lines {
   }
 
   #blank() {
-    this.#cells.fill(" ", 0, this.#at + 1);
-    this.#looks.fill("", 0, this.#at + 1);
+    this.#cells.fill(" ", this.#blanks, this.#at + 1);
+    this.#looks.fill("", this.#blanks, this.#at + 1);
+    this.#blanks = Math.max(this.#blanks, Math.min(this.#at + 1, this.#cells.length));
   }
 
   #put(cell, look) {
     if (this.#at >= MAX_CELLS) this.#finish(true);
+    this.#blanks = Math.min(this.#blanks, this.#at);
     this.#cells[this.#at] = cell;
     this.#looks[this.#at] = look;
     this.#at += 1;
@@ -93,6 +98,7 @@ export class Lines {
     this.#cells = [];
     this.#looks = [];
     this.#at = 0;
+    this.#blanks = 0;
     this.#continued = continued;
   }
 

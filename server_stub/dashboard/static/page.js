@@ -1,13 +1,10 @@
 // What every page does when scripts run; without them it works all the same.
 
-import { takeOver } from "./patch.js";
+import { fetchPage, takeOver } from "./patch.js";
 
-let sent = new WeakSet();
-
-/** A part with data-refresh="SECONDS" is fetched anew while the tab is visible, from data-from or this page. */
+/** A part with data-refresh="SECONDS" is fetched anew with this page while the tab is visible. */
 function keepFresh(part) {
   const seconds = Math.max(2, Number(part.dataset.refresh) || 10);
-  const from = part.dataset.from || location.href;
   const status = document.querySelector(`[data-refresh-status="${part.id}"]`);
   let waiting = 0;
   let running = false;
@@ -22,10 +19,9 @@ function keepFresh(part) {
     if (running || document.visibilityState !== "visible" || isInUse(part)) return;
     running = true;
     try {
-      const answer = await fetch(from, { headers: { accept: "text/html" }, redirect: "manual", signal: AbortSignal.timeout(8000) });
-      if (answer.type === "opaqueredirect") { location.reload(); return; }
-      if (!answer.ok) throw new Error(`status ${answer.status}`);
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id);
+      const page = await fetchPage(location.href);
+      if (page === null) { location.reload(); return; }
+      const fresh = page.getElementById(part.id);
       if (fresh && !isInUse(part)) takeOver(part, fresh);
       say("");
       waiting = 0;
@@ -56,12 +52,16 @@ function askFirst(event) {
   if (question && !confirm(question)) event.preventDefault();
 }
 
-/** A form that changes something is sent once: a double click must not run a script twice. */
+const SENT_MS = 5000; // within which a form is not sent a second time
+const sent = new WeakSet();
+
+/** A second click while the server is slow to answer must not run a script twice. */
 function sendOnce(event) {
   const form = event.target;
   if (event.defaultPrevented || form.method !== "post") return;
   if (sent.has(form)) event.preventDefault();
   sent.add(form);
+  setTimeout(() => sent.delete(form), SENT_MS);
 }
 
 /** A button with data-copy="ID" copies the text of that element. */
@@ -79,7 +79,6 @@ async function copyText(event) {
 document.querySelectorAll("[data-refresh]").forEach(keepFresh);
 document.addEventListener("submit", askFirst);
 document.addEventListener("submit", sendOnce);
-window.addEventListener("pageshow", () => { sent = new WeakSet(); }); // come back to, it can be sent again
 document.addEventListener("click", copyText);
 document.querySelectorAll("button[data-copy]").forEach((button) => { button.hidden = false; });
 document.documentElement.dataset.script = "on";

@@ -1,6 +1,6 @@
 // The 256 colours of a terminal, on the dark ground that output has in a light page as well as in a dark one.
 
-/** The ground of the panel; dashboard.css has it as --terminal. */
+/** The ground of the panel; tasks.css has it as --terminal. */
 export const PANEL = [22, 24, 29];
 const READABLE = 4.5; // the lowest contrast (WCAG 2) of coloured text on the panel
 

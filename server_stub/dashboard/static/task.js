@@ -5,7 +5,7 @@ import { fetchPage, takeOver } from "./patch.js";
 import { VisibleStream } from "./visible_stream.js";
 
 const PAUSE_MS = 500; // between two looks, however fast a task changes
-const LONGEST_MS = 8_000; // and while the server does not answer: longer each time, another one in each tab
+const LONGEST_PAUSE_MS = 30_000; // while the server does not answer
 const state = document.getElementById("task-state");
 let looking = false;
 let again = false;
@@ -22,13 +22,13 @@ async function look() {
     if (part) takeOver(state, part);
     pause = PAUSE_MS;
   } catch {
-    again = true; // the server does not answer now
-    pause = Math.min(2 * pause, LONGEST_MS) * (0.5 + Math.random() / 2);
+    again = true;
+    pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
   }
   setTimeout(() => {
     looking = false;
     if (again) look();
-  }, pause);
+  }, pause * (0.75 + Math.random() / 2));
 }
 
 if (state.dataset.events) {

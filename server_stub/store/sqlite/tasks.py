@@ -18,6 +18,12 @@ from server_stub.times import from_us, opt_from_us, opt_to_us, to_us
 
 _TASK_COLUMNS: Final = 19
 """Of the view ``task_row``; ``target_row`` follows where both are asked for."""
+_NEWEST: Final = (
+    " WHERE (:status IS NULL OR status = :status) AND (:node IS NULL OR EXISTS"
+    " (SELECT 1 FROM target WHERE task_seq = seq AND node_id = :node)) ORDER BY seq DESC LIMIT :limit"
+)
+_TASKS: Final = "SELECT * FROM task_row"
+_TASK_IDS: Final = "SELECT id FROM task"
 _RESULTS: Final = (
     "SELECT node_id, exit_code, stdout, stderr, error, started_at, finished_at, received_at, detail FROM result"
     " WHERE task_seq = (SELECT seq FROM task WHERE id = ?)"
@@ -53,16 +59,16 @@ class SqliteTasks:
             self._prune()
 
     def get(self, task_id: str) -> Task | None:
-        row = self._connection.execute("SELECT * FROM task_row WHERE id = ?", (task_id,)).fetchone()
+        row = self._connection.execute(f"{_TASKS} WHERE id = ?", (task_id,)).fetchone()
         return None if row is None else _task(row)
 
     def newest(self, *, node_id: str | None, status: str | None, limit: int) -> list[Task]:
-        rows = self._connection.execute(
-            "SELECT * FROM task_row WHERE (:status IS NULL OR status = :status) AND (:node IS NULL OR EXISTS"
-            " (SELECT 1 FROM target WHERE task_seq = seq AND node_id = :node)) ORDER BY seq DESC LIMIT :limit",
-            {"status": status, "node": node_id, "limit": limit},
-        )
-        return [_task(row) for row in rows]
+        wanted = {"status": status, "node": node_id, "limit": limit}
+        return [_task(row) for row in self._connection.execute(f"{_TASKS}{_NEWEST}", wanted)]
+
+    def newest_ids(self, *, node_id: str | None, status: str | None, limit: int) -> list[str]:
+        wanted = {"status": status, "node": node_id, "limit": limit}
+        return [task_id for (task_id,) in self._connection.execute(f"{_TASK_IDS}{_NEWEST}", wanted)]
 
     def open_count(self) -> int:
         (number,) = self._connection.execute(

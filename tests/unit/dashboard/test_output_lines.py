@@ -175,6 +175,34 @@ def test_ten_mebibytes_without_a_line_feed_take_seconds_at_most(node: NodeModule
     assert time.monotonic() - began < 20
 
 
+def test_erasing_a_long_line_over_and_over_takes_no_longer(node: NodeModule) -> None:
+    began = time.monotonic()
+    assert plain(node.ask(["x" * 4_000, *["\x1b[1K" * 8_192] * 160])) == [" " * 4_000]
+    assert time.monotonic() - began < 10  # cell by cell it takes several times as long
+
+
+EDITS = st.lists(st.sampled_from(["a", "bc", "\r", "\b", "\x1b[K", "\x1b[1K", "\x1b[2K"]), max_size=40)
+
+
+@given(EDITS)
+def test_a_line_that_is_edited_is_what_a_terminal_would_show(node: NodeModule, edits: list[str]) -> None:
+    cells, at = list[str](), 0
+    for edit in edits:
+        if edit == "\r":
+            at = 0
+        elif edit == "\b":
+            at = max(0, at - 1)
+        elif edit.startswith("\x1b"):
+            if edit != "\x1b[K":
+                cells[: at + 1] = " " * len(cells[: at + 1])
+            if edit != "\x1b[1K":
+                del cells[at:]
+        else:
+            cells[at : at + len(edit)] = edit
+            at += len(edit)
+    assert "".join(plain(node.ask(["".join(edits)]))) == "".join(cells)
+
+
 def test_there_is_a_rule_for_every_colour(node: NodeModule) -> None:
     rules = node.ask("rules").splitlines()
     assert len(rules) == 512

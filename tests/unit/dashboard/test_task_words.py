@@ -60,6 +60,10 @@ def test_a_script_is_known_by_its_first_line(script: str, shown: str) -> None:
     assert len(headline("x" * 100_000)) == 72
 
 
+def test_a_script_is_known_by_what_stands_in_its_first_page() -> None:
+    assert headline("# x\n" * 16_000 + "true") == "# x"
+
+
 def test_a_queued_target_says_for_whom_it_waits_and_how_long() -> None:
     task = replace(TASK, queue_timeout_sec=60)
     assert [step.note for step in steps(task, target_row(QUEUED), None)] == [

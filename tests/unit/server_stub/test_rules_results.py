@@ -84,7 +84,7 @@ def test_the_latest_end_and_the_reason_of_a_loss() -> None:
         TaskStatus.LOST, "node n1: no result after 5 leases", NOW + timedelta(seconds=3)
     )
     two = outcome_of([ended(TargetState.LOST, after=1), ended(TargetState.LOST, after=2)])
-    assert two.reason == "node n1: no result after 5 leases; and 1 more nodes"
+    assert two.reason == "node n1: no result after 5 leases; and 1 more node"
 
 
 @pytest.mark.parametrize(("exit_code", "error", "failed"), [(0, "", False), (1, "", True), (0, "cut", True)])

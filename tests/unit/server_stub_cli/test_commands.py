@@ -645,3 +645,16 @@ def test_kill_switch_says_what_is_now_so(control: Control, api: FakeApi) -> None
     assert "the kill switch is on" in control("kill-switch", "show").out
     api.answers(reply({"task_execution_disabled": False}))
     assert "the kill switch is off" in control("kill-switch", "off").out
+
+
+def test_the_largest_counters_of_a_node_are_shown(control: Control, api: FakeApi) -> None:
+    most = 2**64 - 1  # of the wire's counters (docs/protocol.md, results.detail)
+    counters = ("queued_ms", "wall_ms", "cpu_ms", "grace_ms", "max_rss_bytes", "stdout_bytes", "killed", "lingering")
+    result = {"node_id": "n1", "detail": {"outcome": "failed", **dict.fromkeys(counters, most)}}
+    target = {"node_id": "n1", "state": "reported", "outcome": "failed"}
+    api.answers(reply({"task": FINISHED | {"targets": [target], "results": [result]}}))
+
+    ran = control("task", "show", "t1")
+
+    assert ran.code == os.EX_OK, ran.err
+    assert f"{most} processes killed" in ran.out

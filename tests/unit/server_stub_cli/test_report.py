@@ -57,3 +57,12 @@ def test_numbers_that_are_no_measure_do_not_break_it() -> None:
     lines = section({"cpu_percent": float("1e308"), "memory_total": -1, "x_speed": 2**63, "uptime_seconds": -5})
 
     assert len(lines) == 4
+
+
+def test_integers_beyond_any_float_are_shown_as_they_are() -> None:
+    huge = 10**400
+
+    lines = section({"a_total": huge, "b_speed": huge, "c_percent": huge, "d_seconds": huge, "e": huge})
+
+    assert [line.split()[1] for line in lines if not line.startswith("d")] == [str(huge)] * 4
+    assert "d" in lines[3].split()

@@ -80,7 +80,8 @@ def test_sizes(count: int, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0, "0 s"), (-90, "-1 min 30 s"), (9.999, "10.00 s"), (3600, "1 h"), (86_461, "1 d 1 min")]
+    ("seconds", "shown"),
+    [(0, "0 s"), (-90, "-1 min 30 s"), (9.999, "10.00 s"), (3600, "1 h"), (86_461, "1 d"), (90_061, "1 d 1 h")],
 )
 def test_durations(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
