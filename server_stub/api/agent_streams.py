@@ -34,10 +34,13 @@ class AgentStream:
         """Code and reason of the server's end; nothing more is said then."""
 
     def say(self, order: Order) -> bool:
-        """Queue an order; False if it was dropped. One that waits already is not queued again."""
+        """Queue an order; False if it was dropped. One that waits already is not queued again; of ``drain`` only the
+        last word waits, for on, off and on again must end with on."""
+        if order.type == DRAIN:
+            self._orders = deque(waiting for waiting in self._orders if waiting.type != DRAIN)
         if order in self._orders:
             return True
-        if len(self._orders) >= _WAITING_MOST:
+        if len(self._orders) >= _WAITING_MOST and order.type != DRAIN:  # it is in there once at most
             return False
         self._orders.append(order)
         self._news.set()

@@ -36,6 +36,7 @@ class Rates:
     login_addresses: TokenBuckets
     login_names: TokenBuckets
     frames: TokenBuckets
+    node_streams: TokenBuckets
     streams: Turnstile
 
     @classmethod
@@ -49,6 +50,7 @@ class Rates:
             TokenBuckets(limits.login_address_rate, limits.login_address_burst, limits.rate_keys),
             TokenBuckets(limits.login_name_rate, limits.login_name_burst, limits.rate_keys),
             TokenBuckets(limits.frame_rate, limits.frame_burst, limits.rate_keys),
+            TokenBuckets(limits.node_stream_rate, limits.node_stream_burst, limits.rate_keys),
             Turnstile(limits.stream_rate, limits.stream_burst),
         )
 
