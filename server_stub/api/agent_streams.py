@@ -11,7 +11,7 @@ from typing import Final
 
 import anyio
 
-from lattice_agent.wire.control import DRAIN, OUTPUT_FROM, TASK_CANCEL, TASK_READY, Order
+from lattice_agent.wire.control import DRAIN, TASK_CANCEL, TASK_READY, Order
 from server_stub.config import Limits
 from server_stub.errors import Refused
 from server_stub.store.records import Credential
@@ -118,10 +118,6 @@ class AgentStreams:
     def drain(self, node_id: str, on: bool) -> None:
         """The node is to take no tasks, or to take some again."""
         self._say(node_id, Order(type=DRAIN, on=on))
-
-    def output_from(self, node_id: str, task_id: str, lease_id: str, position: int) -> None:
-        """The node is to go on with the task's live output from this position."""
-        self._say(node_id, Order(type=OUTPUT_FROM, task_id=task_id, lease_id=lease_id, position=position))
 
     def _say(self, node_id: str, order: Order) -> None:
         for stream in self._streams.get(node_id, ()):

@@ -43,7 +43,7 @@ async def control_stream(websocket: WebSocket) -> None:
     if not plane.rates.node_streams.take(credential.node_id, now):
         wait_s = 1 / plane.settings.limits.node_stream_rate
         raise Refused(429, "this node opens too many control streams", retry_after_s=wait_s)
-    wait_s = plane.rates.streams.enter(now)
+    wait_s = plane.rates.streams(now)
     if wait_s:
         raise Refused(429, "too many control streams are opened at once", retry_after_s=wait_s)
     with plane.streams.open(credential) as stream:  # first, so that no order is missed while the database is asked

@@ -14,7 +14,7 @@ from server_stub.clock import Clock
 from server_stub.config import Settings
 from server_stub.passwords import Passwords
 from server_stub.rules.rates import TokenBuckets
-from server_stub.rules.turnstile import Turnstile
+from server_stub.rules.turnstile import turnstile
 from server_stub.store.base import Store, Tables
 
 T = TypeVar("T")
@@ -37,7 +37,8 @@ class Rates:
     login_names: TokenBuckets
     frames: TokenBuckets
     node_streams: TokenBuckets
-    streams: Turnstile
+    streams: Callable[[float], float]
+    """See ``turnstile``."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Rates":
@@ -51,7 +52,7 @@ class Rates:
             TokenBuckets(limits.login_name_rate, limits.login_name_burst, limits.rate_keys),
             TokenBuckets(limits.frame_rate, limits.frame_burst, limits.rate_keys),
             TokenBuckets(limits.node_stream_rate, limits.node_stream_burst, limits.rate_keys),
-            Turnstile(limits.stream_rate, limits.stream_burst),
+            turnstile(limits.stream_rate, limits.stream_burst),
         )
 
 
