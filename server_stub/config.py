@@ -49,6 +49,9 @@ class Limits:
     stream_rate: float = 100.0
     """Control streams opened a second, all nodes together; above it 429 with the time to come again."""
     stream_burst: int = 100
+    node_stream_rate: float = 0.5
+    """Control streams that one node opens a second; above it 429. An agent that loses each at once stays below it."""
+    node_stream_burst: int = 20
     control_streams: int = 12_000
     """Open control WebSockets, one for each node that may be registered and some that are about to end; one more is
     answered 429."""

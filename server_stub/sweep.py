@@ -8,6 +8,7 @@ nodes of leases that have died otherwise.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NoReturn
 
@@ -23,6 +24,7 @@ from server_stub.errors import StoreError
 EVERY_SECONDS: Final = 3_600
 REVOKE_SECONDS: Final = 2
 TASKS_SECONDS: Final = 3
+AGAIN_SECONDS: Final = 60
 TARGETS_AT_ONCE: Final = 256
 """Of either kind, in one transaction; the next turn finds the rest."""
 _LOG: Final = logging.getLogger("lattice_control")
@@ -31,9 +33,17 @@ _LOG: Final = logging.getLogger("lattice_control")
 async def tend(plane: Plane) -> None:
     """All of it, until it is cancelled."""
     async with anyio.create_task_group() as group:
-        group.start_soon(sweep_hourly, plane)
-        group.start_soon(close_revoked_streams, plane)
-        group.start_soon(sweep_tasks, plane)
+        for watch in (sweep_hourly, close_revoked_streams, sweep_tasks):
+            group.start_soon(_begun_again, watch, plane)
+
+
+async def _begun_again(watch: Callable[[Plane], Awaitable[NoReturn]], plane: Plane) -> NoReturn:
+    while True:
+        try:
+            await watch(plane)
+        except Exception:  # noqa: BLE001  # a fault of ours in one watch must not end the others: revoked streams would stay
+            _LOG.exception("%s failed; it begins again in %d s", watch.__name__, AGAIN_SECONDS)
+        await anyio.sleep(AGAIN_SECONDS)
 
 
 async def close_revoked_streams(plane: Plane) -> NoReturn:

@@ -7,7 +7,7 @@
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -191,39 +191,33 @@ def judge(
 
     ``wall_s`` and ``memory_peak`` (bytes) are what was seen from outside, for that case.
     """
-    if usage is None:
-        kind = _kind_unseen(cause)
-        return Outcome(
-            kind,
-            level,
-            clock=_clock(kind, None, 0.0, limits),
-            wall_s=wall_s,
-            grace_s=grace.seconds,
-            grace_expired=grace.expired,
-            max_rss_bytes=memory_peak,
-            stdout=stdout,
-            stderr=stderr,
-            sweeping=sweeping,
-            message=_message(kind, cause, limits),
-        )
-    number = os.WTERMSIG(usage.status) if os.WIFSIGNALED(usage.status) else None
-    kind = _kind(cause, number, cut=bool(stdout.dropped or stderr.dropped))
-    return Outcome(
+    number = os.WTERMSIG(usage.status) if usage and os.WIFSIGNALED(usage.status) else None
+    kind = _kind(cause, number, cut=bool(stdout.dropped or stderr.dropped)) if usage else _kind_unseen(cause)
+    outcome = Outcome(
         kind,
         level,
-        exit_code=None if number is not None else os.WEXITSTATUS(usage.status),
-        signal=number,
-        core_dumped=number is not None and os.WCOREDUMP(usage.status),
-        clock=_clock(kind, number, usage.cpu_s, limits),
-        wall_s=usage.wall_s,
-        cpu_s=usage.cpu_s,
+        clock=_clock(kind, number, usage.cpu_s if usage else 0.0, limits),
+        wall_s=wall_s,
         grace_s=grace.seconds,
         grace_expired=grace.expired,
-        max_rss_bytes=usage.max_rss_bytes,
+        max_rss_bytes=memory_peak,
         stdout=stdout,
         stderr=stderr,
         sweeping=sweeping,
         message=_message(kind, cause, limits),
+    )
+    return outcome if usage is None else _with_usage(outcome, usage, number)
+
+
+def _with_usage(outcome: Outcome, usage: Usage, number: int | None) -> Outcome:
+    return replace(
+        outcome,
+        exit_code=None if number is not None else os.WEXITSTATUS(usage.status),
+        signal=number,
+        core_dumped=number is not None and os.WCOREDUMP(usage.status),
+        wall_s=usage.wall_s,
+        cpu_s=usage.cpu_s,
+        max_rss_bytes=usage.max_rss_bytes,
     )
 
 

@@ -36,12 +36,6 @@ def poll(store: Store, node_id: str, room: int, now: datetime, attempt_limit: in
     return store.write(lambda tables: lease(tables, node_id, room, now, attempt_limit))
 
 
-def has_work(tables: Tables, node_id: str, now: datetime) -> bool:
-    """Whether a poll of the node would find something."""
-    execution_disabled, work = _look(tables, node_id, now)
-    return work and not execution_disabled
-
-
 def _look(tables: Tables, node_id: str, now: datetime) -> tuple[bool, bool]:
     work = not tables.nodes.draining(node_id) and bool(tables.tasks.due(node_id, now, 1))
     return tables.switches.task_execution_disabled(), work

@@ -11,7 +11,7 @@ from typing import Final
 
 import anyio
 
-from lattice_agent.wire.control import DRAIN, OUTPUT_FROM, TASK_CANCEL, TASK_READY, Order
+from lattice_agent.wire.control import DRAIN, TASK_CANCEL, TASK_READY, Order
 from server_stub.config import Limits
 from server_stub.errors import Refused
 from server_stub.store.records import Credential
@@ -34,10 +34,13 @@ class AgentStream:
         """Code and reason of the server's end; nothing more is said then."""
 
     def say(self, order: Order) -> bool:
-        """Queue an order; False if it was dropped. One that waits already is not queued again."""
+        """Queue an order; False if it was dropped. One that waits already is not queued again; of ``drain`` only the
+        last word waits, for on, off and on again must end with on."""
+        if order.type == DRAIN:
+            self._orders = deque(waiting for waiting in self._orders if waiting.type != DRAIN)
         if order in self._orders:
             return True
-        if len(self._orders) >= _WAITING_MOST:
+        if len(self._orders) >= _WAITING_MOST and order.type != DRAIN:  # it is in there once at most
             return False
         self._orders.append(order)
         self._news.set()
@@ -115,10 +118,6 @@ class AgentStreams:
     def drain(self, node_id: str, on: bool) -> None:
         """The node is to take no tasks, or to take some again."""
         self._say(node_id, Order(type=DRAIN, on=on))
-
-    def output_from(self, node_id: str, task_id: str, lease_id: str, position: int) -> None:
-        """The node is to go on with the task's live output from this position."""
-        self._say(node_id, Order(type=OUTPUT_FROM, task_id=task_id, lease_id=lease_id, position=position))
 
     def _say(self, node_id: str, order: Order) -> None:
         for stream in self._streams.get(node_id, ()):

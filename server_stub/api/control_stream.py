@@ -38,7 +38,12 @@ async def control_stream(websocket: WebSocket) -> None:
     plane = plane_of(websocket)
     credential = await admit_node(websocket)
     await confirm_node(websocket, credential, websocket.query_params.get("node_id", ""))
-    wait_s = plane.rates.streams.enter(plane.clock.monotonic())
+    now = plane.clock.monotonic()
+    # First, or one node could use up what is for all.
+    if not plane.rates.node_streams.take(credential.node_id, now):
+        wait_s = 1 / plane.settings.limits.node_stream_rate
+        raise Refused(429, "this node opens too many control streams", retry_after_s=wait_s)
+    wait_s = plane.rates.streams(now)
     if wait_s:
         raise Refused(429, "too many control streams are opened at once", retry_after_s=wait_s)
     with plane.streams.open(credential) as stream:  # first, so that no order is missed while the database is asked
@@ -82,6 +87,8 @@ async def _listen(plane: Plane, stream: AgentStream, websocket: WebSocket) -> No
     while (message := await websocket.receive())["type"] != "websocket.disconnect":
         while not plane.rates.frames.take(node_id, plane.clock.monotonic()):  # noqa: ASYNC110  # it fills with time
             await anyio.sleep(_SLOWER_S)
+        if stream.closed_with is not None:  # a node that does not read holds its stream open, and is not listened to
+            continue
         try:
             if message.get("bytes") is not None:
                 _take_chunk(plane, stream, message["bytes"])

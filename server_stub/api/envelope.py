@@ -94,6 +94,9 @@ class _Exchange:
             headers[_REQUEST_ID] = self.request_id
             headers["x-content-type-options"] = "nosniff"
             headers["x-frame-options"] = "DENY"
+        if outgoing["type"] == "websocket.http.response.start":
+            # The ASGI server ends the connection; a client that is not told sends its next request into the end.
+            headers["connection"] = "close"
         self._started = True
         await self._send(outgoing)
 

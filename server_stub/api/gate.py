@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 
 from server_stub.actions.registry import note_denial
 from server_stub.api.plane import Plane, plane_of
-from server_stub.api.sessions import session_of
+from server_stub.api.sessions import is_from_own_page, session_of
 from server_stub.errors import Refused
 from server_stub.ids import token_digest
 from server_stub.rules.addresses import rate_key
@@ -64,20 +64,26 @@ async def admit_node_by_query(connection: HTTPConnection) -> str:
 
 
 async def admit_operator(connection: HTTPConnection) -> str:
-    """The operator's name. Operators have no budget of their own: each was given the token by hand.
-
-    A GET may come with the cookie of the web page instead, whose scripts follow streams; nothing that changes
-    anything does, so that no other site can make a browser do it.
-    """
+    """The operator's name. Operators have no budget of their own: each was given the token by hand."""
     plane = plane_of(connection)
     digest = _presented(connection)
     name = plane.store.operator_of(digest) if digest else None
-    if "authorization" not in connection.headers and connection.scope.get("method") == "GET":
-        session = await session_of(connection)
-        name = session.operator if session else None
     if name is None:
         raise await _denied(plane, connection, "operator.auth", "no valid token")
     return name
+
+
+async def admit_viewer(connection: HTTPConnection) -> str:
+    """The operator's name, for what the scripts of the web page follow: the page's own cookie does instead of a token.
+
+    Not from another page: one on another port of this host is of the same site, and a browser would send the cookie.
+    It could read nothing, but hold as many streams as there may be.
+    """
+    if "authorization" not in connection.headers and is_from_own_page(connection):
+        session = await session_of(connection)
+        if session is not None:
+            return session.operator
+    return await admit_operator(connection)
 
 
 def admit_anyone(connection: HTTPConnection) -> None:

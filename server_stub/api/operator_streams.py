@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 from server_stub.actions.runs import TargetNow, look_at_target
 from server_stub.actions.tasks import show_task
 from server_stub.api.event_stream import EventStream, Write, event, news
-from server_stub.api.gate import admit_operator
+from server_stub.api.gate import admit_viewer
 from server_stub.api.plane import Plane, plane_of
 from server_stub.api.task_views import result_view, told_task_view
 from server_stub.api.watch import Watcher
@@ -35,10 +35,11 @@ _AT_ONCE: Final = 16_384
 async def task_events(request: Request) -> Response:
     """``task`` now and after each change; ``end`` when it has ended."""
     plane = plane_of(request)
-    await admit_operator(request)
+    await admit_viewer(request)
     task_id = request.path_params["task_id"]
     await plane.read(partial(show_task, task_id=task_id, streams=False))
-    return EventStream(plane.watch.following(task_id), partial(_tell_task, plane, task_id))
+    tell = partial(_tell_task, plane, task_id)
+    return EventStream(plane.watch.following(task_id), tell, partial(admit_viewer, request))
 
 
 async def _tell_task(plane: Plane, task_id: str, watcher: Watcher, write: Write) -> None:
@@ -56,14 +57,14 @@ async def _tell_task(plane: Plane, task_id: str, watcher: Watcher, write: Write)
 async def target_output(request: Request) -> Response:
     """``output`` from the position given, ``reset`` where that is gone, and ``result`` or ``end`` at the end."""
     plane = plane_of(request)
-    await admit_operator(request)
+    await admit_viewer(request)
     task_id, node_id = request.path_params["task_id"], request.query_params.get("node", "")
     if not node_id:
         raise Refused(400, "node is required")
     position = _position(request)
     await plane.read(partial(look_at_target, task_id=task_id, node_id=node_id))
     viewer = _Viewer(plane, task_id, node_id, position)
-    return EventStream(plane.watch.following(task_id), viewer.tell)
+    return EventStream(plane.watch.following(task_id), viewer.tell, partial(admit_viewer, request))
 
 
 def _position(request: Request) -> int:

@@ -14,7 +14,7 @@ from server_stub.clock import Clock
 from server_stub.config import Settings
 from server_stub.passwords import Passwords
 from server_stub.rules.rates import TokenBuckets
-from server_stub.rules.turnstile import Turnstile
+from server_stub.rules.turnstile import turnstile
 from server_stub.store.base import Store, Tables
 
 T = TypeVar("T")
@@ -36,7 +36,9 @@ class Rates:
     login_addresses: TokenBuckets
     login_names: TokenBuckets
     frames: TokenBuckets
-    streams: Turnstile
+    node_streams: TokenBuckets
+    streams: Callable[[float], float]
+    """See ``turnstile``."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Rates":
@@ -49,7 +51,8 @@ class Rates:
             TokenBuckets(limits.login_address_rate, limits.login_address_burst, limits.rate_keys),
             TokenBuckets(limits.login_name_rate, limits.login_name_burst, limits.rate_keys),
             TokenBuckets(limits.frame_rate, limits.frame_burst, limits.rate_keys),
-            Turnstile(limits.stream_rate, limits.stream_burst),
+            TokenBuckets(limits.node_stream_rate, limits.node_stream_burst, limits.rate_keys),
+            turnstile(limits.stream_rate, limits.stream_burst),
         )
 
 

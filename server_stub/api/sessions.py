@@ -1,6 +1,7 @@
-"""The cookie of the web page."""
+"""The cookie of the web page, and who may use it."""
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -36,6 +37,22 @@ def set_cookie(connection: HTTPConnection, response: Response, name: str, value:
         httponly=True,
         samesite="strict",
     )
+
+
+def is_from_own_page(connection: HTTPConnection) -> bool:
+    """Whether the browser does not say that another page, or none, asks. Who says nothing is no browser of today."""
+    if connection.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return False
+    origin = connection.headers.get("origin")
+    # The host alone: behind a proxy that ends TLS the scheme is another one.
+    return origin is None or _host(origin) == connection.headers.get("host", "").lower()
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # of no browser
+        return None
 
 
 SESSION: Final = "lattice_session"

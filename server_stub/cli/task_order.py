@@ -13,12 +13,12 @@ from server_stub.rules.task_limits import (
     DEFAULT_TIMEOUT_S,
     INTERPRETERS,
     MAX_OUTPUT_BYTES,
+    MAX_QUEUE_TIMEOUT_S,
     MAX_SCRIPT_BYTES,
     MAX_TIMEOUT_S,
 )
 
 _MOST_TARGETS: Final = 1_000_000  # no fleet has more; what the server takes it says
-_LONGEST_QUEUE_S: Final = 30 * 86_400
 
 
 def add_order_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,8 +103,9 @@ def fan_out_body(args: argparse.Namespace) -> dict[str, object]:
 
 
 def _whole_queue_timeout(timeout: Fraction) -> int:
-    if timeout.denominator != 1 or not 1 <= timeout <= _LONGEST_QUEUE_S:
+    if timeout.denominator != 1 or not 1 <= timeout <= MAX_QUEUE_TIMEOUT_S:
         raise RequestRefusedError(
-            f"--queue-timeout is {duration(float(timeout))}", hint=f"give whole seconds from 1s to {_LONGEST_QUEUE_S}s"
+            f"--queue-timeout is {duration(float(timeout))}",
+            hint=f"give whole seconds from 1s to {MAX_QUEUE_TIMEOUT_S}s",
         )
     return int(timeout)

@@ -7,11 +7,12 @@ pages know.
 
 import hmac
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 
 from server_stub.api.body import read_body
+from server_stub.api.sessions import is_from_own_page
 from server_stub.errors import Refused
 
 TOKEN: Final = "csrf"  # noqa: S105  # the name of a field
@@ -23,11 +24,11 @@ _MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
 Form = dict[str, list[str]]
 
 
-async def read_form(request: Request) -> Form:
-    """The fields with their values in order. ``Refused`` 400 for anything but such a form."""
+async def read_form(request: Request, limit: int = _LIMIT) -> Form:
+    """The fields with their values in order. ``Refused`` 400 for anything but such a form within ``limit`` bytes."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
         raise Refused(400, f"content-type: must be {_MEDIA_TYPE}")
-    raw = await read_body(request, _LIMIT)
+    raw = await read_body(request, limit)
     try:
         return parse_qs(raw.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict")
     except ValueError:
@@ -42,20 +43,8 @@ def one(form: Form, field: str) -> str:
 def require_own_site(request: Request) -> None:
     """``Refused`` 403 when the browser says that another site, or none, sent the form. A client that says nothing has
     to know the token all the same."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None and site != "same-origin":
+    if not is_from_own_page(request):
         raise Refused(403, "this form was sent by another site")
-    origin = request.headers.get("origin")
-    # The host alone: behind a proxy that ends TLS the scheme is another one.
-    if origin is not None and _host(origin) != request.headers.get("host", "").lower():
-        raise Refused(403, "this form was sent by another site")
-
-
-def _host(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:  # of no browser
-        return None
 
 
 def require_token(form: Form, expected: str) -> None:

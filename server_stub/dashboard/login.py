@@ -27,6 +27,8 @@ from server_stub.rules.sessions import Session
 
 _FORM: Final = "lattice_login"
 _FORM_SECONDS: Final = 3_600
+_FORM_BYTES: Final = 32_768
+"""Anybody may send one: the longest name, password and path with every byte percent-encoded are smaller."""
 _NAME_CHARACTERS: Final = 128
 _HOME: Final = "/nodes"
 
@@ -42,7 +44,7 @@ async def show_login(request: Request) -> Response:
 async def log_in(request: Request) -> Response:
     """Opens a session for a name and its password."""
     require_own_site(request)
-    sent = await read_form(request)
+    sent = await read_form(request, _FORM_BYTES)
     require_token(sent, presented_cookie(request, _FORM))
     wanted = local_path(one(sent, "next"), _HOME)
     try:

@@ -96,16 +96,36 @@ async def told(talk: Talk) -> tuple[str, str, bool]:
     return order.type, order.task_id, order.on
 
 
+async def raw_stream(node: Node) -> trio.SocketStream:
+    """A control stream that was asked for; the answer is to be read."""
+    address = urlsplit(node.plane.url)
+    raw = await trio.open_tcp_stream(str(address.hostname), int(address.port or 0))
+    await raw.send_all(
+        f"GET /api/agent/control/stream?node_id={node.id} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        f"Authorization: Bearer {node.token}\r\n\r\n".encode()
+    )
+    return raw
+
+
+async def test_answers_to_pings_do_not_gather_for_a_node_that_does_not_read(tmp_path: Path) -> None:
+    pings = (b"\x89\xfd\x00\x00\x00\x00" + b"p" * 125) * 500
+    async with live_plane(tmp_path) as plane:
+        node = await plane.node("n1")
+        async with await raw_stream(node) as raw:
+            with trio.fail_after(SECONDS):
+                assert (await raw.receive_some()).startswith(b"HTTP/1.1 101 ")
+            with trio.fail_after(6 * SECONDS), pytest.raises(trio.BrokenResourceError):
+                await raw.send_all(pings * 400)  # 26 MB; the kernel's buffers hold some 8
+        async with node.stream() as talk:
+            await plane.task("n1")
+            assert await told(talk) == ("task.ready", "", False)
+
+
 async def test_a_flood_of_small_frames_closes_the_stream(tmp_path: Path) -> None:
     async with live_plane(tmp_path) as plane:
         node = await plane.node("n1")
-        address = urlsplit(plane.url)
-        async with await trio.open_tcp_stream(str(address.hostname), int(address.port or 0)) as raw:
-            await raw.send_all(
-                b"GET /api/agent/control/stream?node_id=n1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
-                b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-                + f"Authorization: Bearer {node.token}\r\n\r\n".encode()
-            )
+        async with await raw_stream(node) as raw:
             with trio.fail_after(SECONDS):
                 assert (await raw.receive_some()).startswith(b"HTTP/1.1 101 ")
                 await raw.send_all(b"\x81\x81\x00\x00\x00\x00x" * 2_000)
@@ -190,6 +210,19 @@ async def test_a_fleet_that_comes_at_once_is_told_when_to_come_again(tmp_path: P
                 assert await put_off(node) == (429, wait_s)
 
 
+async def test_one_node_that_comes_again_and_again_does_not_keep_the_others_out(tmp_path: Path) -> None:
+    limits = {"stream_rate": 0.01, "stream_burst": 5, "node_stream_rate": 0.02, "node_stream_burst": 3}
+    async with live_plane(tmp_path, limits=limits) as plane:
+        restless, other = await plane.node("n1"), await plane.node("n2")
+        for _ in range(3):
+            async with restless.stream():
+                pass
+        for _ in range(10):
+            assert await put_off(restless) == (429, "50")
+        async with other.stream():
+            await plane.task("n2")
+
+
 async def put_off(node: Node) -> tuple[int, str]:
     url = f"{node.plane.url}/api/agent/control/stream?node_id={node.id}"
     headers = node.headers | {
@@ -199,6 +232,7 @@ async def put_off(node: Node) -> tuple[int, str]:
         "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
     }
     answer = await node.plane.client.get(url, headers=headers)
+    assert answer.headers["connection"] == "close"
     return answer.status_code, answer.headers["retry-after"]
 
 

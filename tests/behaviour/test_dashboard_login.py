@@ -12,7 +12,7 @@ from server_stub.actions.sessions import open_session
 from server_stub.errors import Refused
 from server_stub.rules.sessions import Session
 from tests.rigs.dashboard import NAME, PASSWORD, Browser, Form, browser, log_in, set_password, signed_in
-from tests.rigs.server_app import START, Caller, control_plane
+from tests.rigs.server_app import START, Caller, World, control_plane
 
 
 async def is_in(someone: Browser) -> bool:
@@ -70,6 +70,13 @@ async def test_one_answer_for_everything_that_is_wrong(name: str, password: str)
         assert not await is_in(someone)
         [event] = await world.audit(action="operator.login")
         assert (event["actor"], event["decision"], event["detail"]) == ("anonymous", "deny", {})
+
+
+@pytest.mark.parametrize("size", [65_536, 2_000_000])
+async def test_a_form_of_somebody_unknown_is_not_read_beyond_what_a_sign_in_needs(size: int) -> None:
+    async with control_plane() as world, browser(world) as someone:
+        await set_password(world)
+        assert (await log_in(someone, NAME, "x" * size)).status_code == 400
 
 
 async def test_each_of_several_tabs_can_sign_in() -> None:
@@ -265,12 +272,39 @@ async def test_a_form_without_the_sessions_token_is_refused() -> None:
             assert await forged(nobody, theirs, {}, name=NAME, password=PASSWORD) == 403
 
 
-async def test_the_cookie_reads_the_api_and_changes_nothing_there() -> None:
+async def test_of_the_api_the_cookie_opens_event_streams_alone() -> None:
     async with control_plane() as world, signed_in(world) as someone:
-        assert (await someone.get("/api/v1/nodes")).status_code == 200
-        assert (await someone.client.post("/api/v1/nodes", json={"id": "n1"})).status_code == 401
-        wrong = {"authorization": "Bearer wrong"}
-        assert (await someone.client.get("/api/v1/nodes", headers=wrong)).status_code == 401
+        stream = f"/api/v1/tasks/{await ended_task(world)}/events"
+        assert (await someone.get(stream)).status_code == 200
+        assert (await someone.client.get(stream, headers={"authorization": "Bearer wrong"})).status_code == 401
+        assert (await someone.get("/api/v1/nodes")).status_code == 401
+        assert (await someone.client.post("/api/v1/nodes", json={"id": "n2"})).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({"sec-fetch-site": "same-site"}, 401),  # another port of the same host: SameSite lets the cookie pass
+        ({"sec-fetch-site": "cross-site"}, 401),
+        ({"sec-fetch-site": "none"}, 401),
+        ({"origin": "http://control"}, 200),
+        ({"origin": "http://control:3000"}, 401),
+        ({"origin": "null"}, 401),
+        ({"origin": "http://["}, 401),
+    ],
+)
+async def test_event_streams_are_opened_by_pages_of_ours_alone(headers: dict[str, str], status: int) -> None:
+    async with control_plane() as world, signed_in(world) as someone:
+        stream = f"/api/v1/tasks/{await ended_task(world)}/events"
+        assert (await someone.client.get(stream, headers=headers)).status_code == status
+
+
+async def ended_task(world: World) -> str:
+    await world.node("n1")
+    task = await world.task("n1")
+    (await world.operator.post(f"/api/v1/tasks/{task}/cancel", {})).raise_for_status()
+    return task
 
 
 @pytest.mark.parametrize("path", ["/login", "/nodes"])

@@ -3,8 +3,12 @@
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
+from server_stub.actions.giving_up import give_up_overdue
 from server_stub.rules.states import TaskOutcome, TaskStatus
+from server_stub.store.sqlite.nodes import SqliteNodes
 from tests.rigs.dashboard import Browser, Page, signed_in
 from tests.rigs.server_app import START, Caller, control_plane, result_of
 
@@ -244,6 +248,42 @@ async def test_the_clock_that_fired_is_named() -> None:
         page = await someone.page(f"/tasks/{task_id}")
         assert "timed out wall clock, 5 s" in page.text
         assert "fired" in page.text.partition("wall")[2].partition("CPU")[0]
+
+
+@pytest.mark.parametrize("outcome", ["timed_out", "cancelled", "failed", "output_limit"])
+async def test_the_largest_numbers_of_a_result_break_no_page(outcome: str) -> None:
+    async with control_plane() as world, signed_in(world) as someone:
+        node = await world.node("web-1")
+        task_id = await world.task("web-1")
+        numbers = ("queued_ms", "wall_ms", "cpu_ms", "grace_ms", "max_rss_bytes", "stdout_bytes", "killed", "lingering")
+        detail: dict[str, object] = dict.fromkeys(numbers, 2**64 - 1)
+        detail |= {"outcome": outcome, "clock": "queued", "signal": 2**63 - 1}
+        times = {"started_at": "0002-01-01T00:00:00Z", "finished_at": "9999-12-31T23:59:59.999999-23:59"}
+        await end(node, await lease(node), exit_code=-(2**63), error="no", detail=detail, **times)
+        for path in ("/tasks", "/nodes/web-1", f"/tasks/{task_id}", f"/tasks/{task_id}/state"):
+            await someone.page(path)
+
+
+async def test_a_reason_is_written_as_a_sentence_and_names_nodes_as_they_are(autojump_clock: MockClock) -> None:
+    async with control_plane() as world, signed_in(world) as someone:
+        for name in ("Web-A", "Web-B"):
+            await world.node(name)
+        task_id = await world.task("Web-A", "Web-B", queue_timeout_sec=1)
+        await trio.sleep(2)
+        give_up_overdue(world.store, world.app.state.plane.now(), 10)
+        assert "Node Web-A: timed out" in (await someone.page(f"/tasks/{task_id}")).text
+
+
+async def test_the_form_does_not_read_a_large_fleet(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    async with control_plane() as world, signed_in(world) as someone:
+        for number in range(101):
+            await world.node(f"n{number}")
+        await world.operator.post("/api/v1/nodes/n7/tags", {"tags": ["web"]})
+        monkeypatch.setattr(SqliteNodes, "all", None)
+        answer = await someone.get("/tasks/new")
+        assert answer.status_code == 200
+        assert 'name="chosen"' not in answer.text
+        assert '<option value="web">' in answer.text
 
 
 async def test_counters_beyond_any_duration_leave_the_page_as_it_is() -> None:

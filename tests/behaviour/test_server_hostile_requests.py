@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from lattice_agent.wire.policy import MAX_SCRIPTS
+from server_stub.bounded_http import PIPELINED_MOST
 from server_stub.config import Limits
 from tests.rigs.described_server import NODE, Described, described_server
 from tests.rigs.server_app import World, control_plane
@@ -247,6 +248,25 @@ def test_a_body_in_chunks_is_no_flood(served: Described) -> None:
     pieces = [b"%x\r\n%c\r\n" % (1, byte) for byte in body]
     head = request(served, b"POST /api/v1/kill-switch HTTP/1.1", b"Transfer-Encoding: chunked")
     assert b"200 OK" in answer_to(served, head, *pieces, b"0\r\n\r\n")
+
+
+def test_requests_that_wait_for_nobody_are_cut_off(served: Described) -> None:
+    """Nobody has shown a token yet; each of them that waited would cost more than a hundred times its size."""
+    before = memory_of(served)
+    for _ in range(10):
+        assert answer_to(served, b"GET /a HTTP/1.1\r\n\r\n" * 13_000).count(b"HTTP/1.1 ") <= 2 * PIPELINED_MOST
+    assert memory_of(served) - before < 16 * 2**20
+
+
+def test_a_few_requests_at_once_are_answered_one_after_the_other(served: Described) -> None:
+    heard = answer_to(served, b"GET /a HTTP/1.1\r\n\r\n" * 7 + request(served, b"GET /a HTTP/1.1"))
+    assert heard.count(b"HTTP/1.1 404 ") == 8
+
+
+def memory_of(world: Described) -> int:
+    """The most it ever took, in bytes."""
+    status = Path(f"/proc/{world.server.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1_024
 
 
 def test_many_requests_in_one_connection_are_no_flood(served: Described) -> None:

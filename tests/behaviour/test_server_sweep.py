@@ -2,8 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+import trio
+from trio.testing import MockClock
+
+from server_stub import sweep
 from server_stub.bootstrap import create_operator_token
 from server_stub.store.sqlite import SqliteStore
+from tests.rigs.control_streams import listening
+from tests.rigs.server_app import control_plane
 from tests.rigs.server_process import serving, started
 
 
@@ -21,3 +28,21 @@ def test_a_task_for_a_node_that_is_away_times_out_in_the_queue(tmp_path: Path) -
     task = answer.raise_for_status().json()["task"]
     assert (task["status"], task["outcomes"]) == ("failed", {"timed_out": 2})
     assert task["reason"] == "node away: timed out: queued clock, 1 s; it was never handed out"
+
+
+async def test_a_fault_in_one_watch_does_not_end_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setattr(sweep, "fire_all_expiry_alerts", None)
+    async with control_plane() as world, trio.open_nursery() as nursery:
+        nursery.start_soon(sweep.tend, world.app.state.plane)
+        node = await world.node("n1")
+        await trio.sleep(10)
+        with listening(world, node) as stream:
+            (await world.operator.post("/api/v1/nodes/n1/disable", {"disabled": True})).raise_for_status()
+            await trio.sleep(3)
+            assert stream.closed_with is not None
+        assert caplog.text.count("sweep_hourly failed") == 1
+        await trio.sleep(60)
+        assert caplog.text.count("sweep_hourly failed") == 2
+        nursery.cancel_scope.cancel()

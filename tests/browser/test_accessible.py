@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.rigs import page_audit
-from tests.rigs.browser import Fleet, chromium, fleet, signed_in
+from tests.rigs.browser import Fleet, fleet, signed_in
 from tests.rigs.demo_fleet import FAN_OUT, prepare
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.slow]
@@ -18,12 +18,6 @@ PAGES: Final = (
     *("/tasks", "/tasks?outcome=lost", "/tasks/new", "/tasks/new?node=db-1", "/usage", "/usage?node=edge-sto"),
     *("/usage?user=chen", "/audit?q=task.", "/audit?q=nobody", "/enrol", "/password"),
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

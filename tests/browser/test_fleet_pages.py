@@ -13,7 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.rigs.browser import Fleet, Watched, chromium, fleet, signed_in
+from tests.rigs.browser import Fleet, Watched, signed_in
 from tests.rigs.real_processes import COMMAND, wait_until
 from tests.rigs.steered_plane import Node
 
@@ -30,24 +30,6 @@ PAGES = (
     "/enrol",
     "/password",
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with fleet(tmp_path_factory.mktemp("fleet")) as running:
-        yield running
-
-
-@pytest.fixture
-def watched(browser: Browser, served: Fleet) -> Iterator[Watched]:
-    with signed_in(browser, served) as at_the_page:
-        yield at_the_page
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from lattice_agent.wire.results import ResultReport, RunDetail, RunOutcome, Task
 from lattice_agent.wire.runtime import AgentRuntime
 from lattice_agent.wire.tasks import LeasedTask
 from lattice_agent.wire.usage import UsageReport, UsageSnapshot
-from tests.rigs.browser import Fleet, chromium, fleet, signed_in
+from tests.rigs.browser import Fleet, fleet, signed_in
 from tests.rigs.hostile_output import CORPUS, MARKER
 from tests.rigs.steered_node import SteeredNode, filled
 from tests.rigs.steered_plane import Node
@@ -64,12 +64,6 @@ class Harm:
     """In the audit."""
     names: list[str]
     """Of the node and the user."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

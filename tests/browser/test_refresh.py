@@ -1,31 +1,11 @@
 """Parts of pages that are fetched anew, in Chromium: nothing slips from under the hands of who uses them."""
 
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Route, expect
 
-from tests.rigs.browser import PASSWORD, Fleet, Watched, chromium, fleet, signed_in
+from tests.rigs.browser import PASSWORD, Fleet, Watched
 
 pytestmark = pytest.mark.needs_chromium
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with fleet(tmp_path_factory.mktemp("fleet")) as running:
-        yield running
-
-
-@pytest.fixture
-def watched(browser: Browser, served: Fleet) -> Iterator[Watched]:
-    with signed_in(browser, served) as at_the_page:
-        yield at_the_page
 
 
 @pytest.mark.slow

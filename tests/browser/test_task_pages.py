@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.rigs.browser import Fleet, Watched, chromium, fleet, server, signed_in
+from tests.rigs.browser import Fleet, Watched, fleet, server, signed_in
 from tests.rigs.hostile_output import CORPUS, MARKER
 from tests.rigs.real_processes import RunningAgent, reserved_port
 
@@ -18,28 +18,10 @@ MARKUP = "<img src=/x onerror=alert(1)><script>alert(2)</script>\"'></textarea><
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with fleet(tmp_path_factory.mktemp("fleet")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def agent(served: Fleet) -> Iterator[RunningAgent]:
     with served.site.agent() as running:
         served.wait_policy()
         yield running
-
-
-@pytest.fixture
-def watched(browser: Browser, served: Fleet) -> Iterator[Watched]:
-    with signed_in(browser, served) as at_the_page:
-        yield at_the_page
 
 
 def send(page: Page, served: Fleet, script: str) -> None:

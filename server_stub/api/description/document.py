@@ -102,8 +102,8 @@ def _operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
 
 
 def _may_have_cookie(operation: Operation) -> bool:
-    """The scripts of the web page follow what an operator's token may see."""
-    return operation.caller == "operator" and operation.method == "get"
+    """The scripts of the web page follow event streams."""
+    return bool(operation.events)
 
 
 def _name(operation: Operation) -> str:

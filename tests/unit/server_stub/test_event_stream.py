@@ -5,11 +5,14 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from lattice_agent.wire.control import MAX_CHUNK
 from server_stub.api.plane import Plane
+from tests.rigs.dashboard import signed_in
 from tests.rigs.server_app import Message, World, control_plane
 from tests.unit.server_stub.test_rules_live_output import chunks
 
@@ -57,8 +60,9 @@ class Browser:
 
 
 @asynccontextmanager
-async def watched(world: World, path: str) -> AsyncIterator[Browser]:
+async def watched(world: World, path: str, header: tuple[str, str] | None = None) -> AsyncIterator[Browser]:
     browser = Browser()
+    name, value = header or ("authorization", f"Bearer {world.operator.token}")
     target, _, query = path.partition("?")
     scope: Message = {
         "type": "http",
@@ -67,7 +71,7 @@ async def watched(world: World, path: str) -> AsyncIterator[Browser]:
         "raw_path": f"/api/v1/{target}".encode(),
         "root_path": "",
         "query_string": query.encode(),
-        "headers": [(b"authorization", f"Bearer {world.operator.token}".encode())],
+        "headers": [(name.encode(), value.encode())],
         "client": ("198.51.100.7", 40_000),
         "server": ("control", 80),
         "scheme": "http",
@@ -149,6 +153,56 @@ async def test_a_reader_that_leaves_gives_its_place_back() -> None:
             browser.take(1)
         assert plane.watch._viewers == 0
         assert not plane.live._watchers
+
+
+@pytest.mark.parametrize("path", ["events", "output?node=n1"])
+async def test_an_operator_who_is_revoked_sees_no_more(path: str, autojump_clock: MockClock) -> None:
+    async with control_plane() as world:
+        await world.node("n1")
+        task = await world.task("n1")
+        answer = await world.operator.post("/api/v1/operators", {"name": "second"})
+        second = ("authorization", f"Bearer {answer.json()['token']}")
+        async with (
+            watched(world, f"tasks/{task}/{path}", second) as gone,
+            watched(world, f"tasks/{task}/{path}") as here,
+        ):
+            for browser in (gone, here):
+                browser.take(100)
+            await trio.sleep(40)
+            assert not gone.ended
+            (await world.operator.post("/api/v1/operators/second/revoke", {})).raise_for_status()
+            await trio.sleep(16)
+            assert (gone.ended, here.ended) == (True, False)
+
+
+@pytest.mark.parametrize("path", ["events", "output?node=n1"])
+async def test_who_has_signed_out_sees_no_more(path: str, autojump_clock: MockClock) -> None:
+    async with control_plane() as world, signed_in(world) as someone:
+        await world.node("n1")
+        task = await world.task("n1")
+        cookie = "; ".join(f"{name}={value}" for name, value in someone.client.cookies.items())
+        async with watched(world, f"tasks/{task}/{path}", ("cookie", cookie)) as browser:
+            browser.take(100)
+            await trio.sleep(40)
+            assert (browser.status, browser.ended) == (200, False)
+            await someone.send((await someone.page("/nodes")).form("/logout"))
+            await trio.sleep(16)
+            assert browser.ended
+
+
+async def test_asked_for_the_head_alone_a_stream_has_no_story() -> None:
+    async with control_plane() as world:
+        plane: Plane = world.app.state.plane
+        await world.node("n1")
+        task = await world.task("n1")
+        for path in ("events", "output?node=n1"):
+            with trio.fail_after(5):
+                answer = await world.client.head(
+                    f"/api/v1/tasks/{task}/{path}", headers={"authorization": f"Bearer {world.operator.token}"}
+                )
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/event-stream")
+        assert plane.watch._viewers == 0
 
 
 async def test_what_cannot_be_followed() -> None:

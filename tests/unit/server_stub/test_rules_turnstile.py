@@ -3,19 +3,19 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_stub.rules.turnstile import LONGEST_S, Turnstile
+from server_stub.rules.turnstile import LONGEST_S, turnstile
 
 
 @given(st.integers(1, 400), st.floats(1.0, 100.0), st.integers(1, 100), st.floats(1.0, 1.25))
 def test_a_fleet_that_obeys_is_in_after_its_number_over_the_rate(
     fleet: int, rate: float, burst: int, late: float
 ) -> None:
-    turnstile = Turnstile(rate, burst)
+    enter = turnstile(rate, burst)
     waiting, entered = [0.0] * fleet, []
     while waiting:
         now = min(waiting)
         waiting.remove(now)
-        wait_s = turnstile.enter(now)
+        wait_s = enter(now)
         assert 0 <= wait_s <= LONGEST_S
         if wait_s:
             waiting.append(now + max(wait_s, 1 / rate) * late)
@@ -27,10 +27,10 @@ def test_a_fleet_that_obeys_is_in_after_its_number_over_the_rate(
 
 
 def test_who_comes_alone_passes() -> None:
-    turnstile = Turnstile(1.0, 1)
-    assert [turnstile.enter(float(second)) for second in range(10)] == [0.0] * 10
+    enter = turnstile(1.0, 1)
+    assert [enter(float(second)) for second in range(10)] == [0.0] * 10
 
 
 def test_nobody_waits_longer_than_a_minute() -> None:
-    turnstile = Turnstile(1.0, 1)
-    assert max(turnstile.enter(0.0) for _ in range(1_000)) == LONGEST_S
+    enter = turnstile(1.0, 1)
+    assert max(enter(0.0) for _ in range(1_000)) == LONGEST_S
