@@ -6,6 +6,7 @@ Whatever a page must never do fails the test at its end: an error in a script, a
 violation of the content security policy is one), a dialog that nobody expects, a request to another place.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -13,14 +14,13 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Cookie, Dialog, Page, Request, expect, sync_playwright
 
 from tests.rigs.real_processes import Site, wait_until
 from tests.rigs.server_process import Running, serving, started
 from tests.rigs.steered_plane import LIMIT_S, Plane, register_operator
 
 PASSWORD: Final = "correct horse battery"
-_CHROMIUM: Final = "/usr/bin/chromium"
 _QUIET: Final = [
     "--no-sandbox",  # tests run as root in a container
     "--disable-gpu",
@@ -73,6 +73,8 @@ class Fleet:
     site: Site
     token: str
     """Of the operator."""
+    cookies: list[Cookie] = field(default_factory=list)
+    """Of the last sign-in, for the pages that follow: only ten at once may sign in from an address."""
 
     def wait_policy(self) -> None:
         """Until the node has told what it allows."""
@@ -111,11 +113,23 @@ def fleet(
 def chromium() -> Iterator[Browser]:
     expect.set_options(timeout=LIMIT_S * 1_000)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_QUIET)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=_QUIET)
         try:
             yield browser
         finally:
             browser.close()
+
+
+def _sign_in(page: Page, served: Fleet) -> None:
+    """By the form, unless the session of an earlier page is still good; ends at the nodes."""
+    page.context.add_cookies(served.cookies)  # type: ignore[arg-type]  # what was given out is taken
+    page.goto("/nodes")
+    if urlsplit(page.url).path == "/login":
+        page.get_by_label("Operator").fill(served.operator)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/nodes")
+    served.cookies[:] = page.context.cookies()
 
 
 @contextmanager
@@ -139,12 +153,7 @@ def signed_in(
     try:
         watched = Watched(context.new_page(), served.server.url)
         watched.watch()
-        page = watched.page
-        page.goto("/login")
-        page.get_by_label("Operator").fill(served.operator)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url("**/nodes")
+        _sign_in(watched.page, served)
         yield watched
         assert not watched.faults, watched.faults
     finally:
