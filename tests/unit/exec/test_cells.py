@@ -140,7 +140,7 @@ def test_a_cell_that_is_being_built_takes_nothing_but_its_end(held_makers: CellL
     assert taken(held_makers.answers(held_makers.request(5)))
     held_makers.send(KillCell(5))
     assert held_makers.hear() == CellGone(5, 0, 0)
-    assert children_of(held_makers.spawner.pid) == []
+    settled(lambda: not children_of(held_makers.spawner.pid))  # the helper that began it may be reaped after it
 
 
 def test_a_ready_cell_can_be_used_once(line: CellLine) -> None:
@@ -413,7 +413,7 @@ def test_a_cell_of_which_a_descriptor_is_missing_is_a_failure(monkeypatch: pytes
         line.send(line.request(5))
         assert line.hear() == CellFailed(5, b"its maker did not hand over everything")
         assert line.hear() == CellGone(5, 0, 0)
-        assert children_of(line.spawner.pid) == []
+        settled(lambda: not children_of(line.spawner.pid))  # the helper that began it may be reaped after it
 
 
 def test_a_maker_that_is_killed_half_way_is_a_failure(held_makers: CellLine, hold: Hold) -> None:
