@@ -1,16 +1,12 @@
 """What tests say they need (markers), and what happens where it is not there: skipped here, failed in CI."""
 
+import importlib.util
 import os
 import shutil
 import signal
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
-
-# No test measures time: an example that takes long says nothing on a machine that others use as well.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 collect_ignore = ["hosts"]  # recorded hosts link in circles as sysfs does, and hold no tests
 PROGRAMS = {
@@ -26,6 +22,12 @@ SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 def pytest_configure() -> None:
     """A run in the background of a shell or under nohup ignores these, and so would the programs that tests interrupt.
     A handler that does nothing protects the run as well, and is not inherited over an exec."""
+    if importlib.util.find_spec("hypothesis"):  # the virtual machine of ``make guest`` goes without it
+        from hypothesis import settings
+
+        # No test measures time: an example that takes long says nothing on a machine that others use as well.
+        settings.register_profile("untimed", deadline=None)
+        settings.load_profile("untimed")
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda _number, _frame: None)
