@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +71,10 @@ class Place:
         )
         return done.stdout
 
+    def policy_of(self, url: str, node_id: str) -> object:
+        """As the node has told it; nothing before its second heartbeat."""
+        return json.loads(self.control(url, "node", "show", node_id, "--json"))["node"]["policy"]
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
@@ -120,6 +125,7 @@ def test_one_operators_day(place: Place, server: Running, watched: Watched) -> N
         for node_id in (NEW, OLD):
             page.goto("/nodes")
             expect_soon(page, page.locator(f"#node-{node_id}"), "online")
+            wait_until(partial(place.policy_of, server.url, node_id), "what its owner allows: the preview judges by it")
         see_output_before_the_end(page, place)
         cancel_and_see_it_confirmed(page)
         do_again_where_it_failed(page, place)
