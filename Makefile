@@ -1,7 +1,10 @@
 # The manual of this repository: each target is one sentence of it.
 PY := .venv/bin/python
 
-.PHONY: setup demo test guest check format bench screenshots clean
+.PHONY: setup demo test long sim fuzz mutants tables soak guest check format bench screenshots clean
+SEEDS ?= 2000
+MINUTES ?= 5
+HOURS ?= 1
 
 setup:            ## .venv with lattice-agent and lattice-control in .venv/bin
 	@tools/setup.sh demo
@@ -9,9 +12,35 @@ setup:            ## .venv with lattice-agent and lattice-control in .venv/bin
 demo: setup       ## a control plane, an agent, a few scripts: start to end, leaving nothing behind
 	@$(PY) tools/demo.py
 
-test:             ## the whole test suite (TESTS=path narrows it)
+test:             ## the tests of every day (TESTS=path narrows it)
 	@tools/setup.sh test
 	@$(PY) -m pytest -q $(TESTS)
+
+long:             ## what make test leaves out or does a little of: all rounds, seeds, levels and kinds of agents
+	@tools/setup.sh test
+	@LATTICE_TESTS=long $(PY) -m pytest -q -m "long or sized" $(TESTS)
+
+sim:              ## agent and control plane in virtual time, with faults: SEEDS=n of them
+	@tools/setup.sh test
+	@$(PY) -m tests.sim --seeds $(SEEDS)
+
+fuzz:             ## hostile input for every parser, for MINUTES=n
+	@tools/setup.sh test
+	@$(PY) -m tests.fuzz --minutes $(MINUTES)
+
+mutants:          ## changes the modules that decide, one place at a time: do the tests notice?
+	@tools/setup.sh test
+	@$(PY) -m tests.mutants
+
+tables:           ## docs: the tables of crashes, faults and containment, from a run of their tests
+	@tools/setup.sh test
+	@rm -rf build/evidence
+	@LATTICE_EVIDENCE=build/evidence LATTICE_TESTS=long $(PY) -m pytest -q -m "" tests/crashes tests/faults tests/hostile
+	@$(PY) -m tests.rigs.evidence build/evidence tests.crashes.table tests.faults.table tests.hostile.table
+
+soak:             ## an agent and a control plane at work for HOURS=n, with faults; docs/soak.md
+	@tools/setup.sh test
+	@$(PY) -m tests.soak --hours $(HOURS)
 
 guest:            ## cgroup v2 limits for real, in a small virtual machine (as root; TESTS=tests/guest/... narrows it)
 	@tools/setup.sh test
