@@ -1,5 +1,6 @@
 """Loads, before the first fork, what every trial needs and what no mutant can be part of."""
 
+import gc
 import importlib
 import sys
 from typing import Final
@@ -20,3 +21,4 @@ def load() -> None:
         importlib.import_module(name)
     if early := [subject.module for subject in subjects() if subject.module in sys.modules]:
         raise RuntimeError(f"loaded too early to be changed: {', '.join(early)}")
+    gc.freeze()  # so that the forked processes do not go through all this to find rubbish

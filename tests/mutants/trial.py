@@ -25,7 +25,8 @@ import pytest
 
 from tests.mutants.subjects import Subject
 
-QUIET: Final = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-W", "ignore:Module already imported")
+OPTIONS: Final = ("-x", "-q", "--assert=plain", *("-p", "no:anyio", "-p", "no:faulthandler"))
+"""One failure is enough and nobody reads how it came about: assertions go without being explained."""
 MEMORY_BYTES: Final = 4 * 2**30
 """Address space of a mutant; the tests need a tenth. One that collects without end fails here."""
 
@@ -127,7 +128,7 @@ def run_tests(subject: Subject, tree: ast.Module, tests: Sequence[str], *plugins
     sys.meta_path.insert(0, MutantFinder(MutantLoader(subject, tree)))
     sys.path.insert(0, str(subject.root))
     os.chdir(subject.root)
-    return int(pytest.main([*QUIET, *tests], plugins=[Repeatable(), *plugins]))
+    return int(pytest.main([*OPTIONS, *tests], plugins=[Repeatable(), *plugins]))
 
 
 def survey_into(path: str, subject: Subject, tree: ast.Module) -> int:
