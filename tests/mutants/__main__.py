@@ -52,7 +52,9 @@ def _chosen(names: Sequence[str]) -> list[Subject]:
     return [subject for subject in every if not names or subject.path.endswith(tuple(names))]
 
 
-def _try(mutants: Sequence[Mutant], known: dict[tuple[str, str, str], str], tallies: dict[str, Tally], jobs: int) -> None:
+def _try(
+    mutants: Sequence[Mutant], known: dict[tuple[str, str, str], str], tallies: dict[str, Tally], jobs: int
+) -> None:
     """Prints each module as soon as it is done."""
     left = {path: sum(mutant.subject.path == path for mutant in mutants) for path in tallies}
     for mutant in (mutant for mutant in mutants if mutant.key in known):

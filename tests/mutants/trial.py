@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -55,28 +55,29 @@ class MutantFinder(MetaPathFinder):
 
 
 class Repeatable:
-    """Makes verdicts repeat: hypothesis draws the same examples each time, and looks for no smaller ones."""
+    """Makes verdicts repeat: hypothesis draws the same examples each time, few of them, and looks for no smaller ones."""
 
     @pytest.hookimpl(trylast=True)  # after tests/conftest.py, which loads a profile as well
     def pytest_configure(self) -> None:
         phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
         hypothesis.settings.register_profile(
-            "mutants", deadline=None, derandomize=True, database=None, phases=phases, print_blob=False
+            "mutants", deadline=None, derandomize=True, database=None, phases=phases, max_examples=25
         )
         hypothesis.settings.load_profile("mutants")
 
 
 class Chosen:
-    """Runs these tests only, in this order."""
+    """Runs these tests, in this order, and none of the ``others``. A test that was not there before runs as well, last:
+    its parameters were made by the mutant."""
 
-    def __init__(self, tests: Sequence[str]) -> None:
+    def __init__(self, tests: Sequence[str], others: Set[str]) -> None:
         self._place = {test: place for place, test in enumerate(tests)}
+        self._others = others
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = sorted(
-            (item for item in items if item.nodeid in self._place), key=lambda item: self._place[item.nodeid]
-        )
+        chosen = [item for item in items if item.nodeid not in self._others]
+        items[:] = sorted(chosen, key=lambda item: self._place.get(item.nodeid, len(self._place)))
 
 
 @dataclass
