@@ -204,6 +204,7 @@ def test_polls_are_for_what_was_forgotten_while_the_control_plane_tells_of_work(
     assert (delay(chance=0), delay(chance=1)) == (pytest.approx(54), pytest.approx(66))
     seldom = replace(rhythm, idle_s=600)
     assert decide.poll_delay(seldom, got_work=False, since_work_s=None, chance=0.5, told=True) == pytest.approx(600)
+    assert decide.poll_delay(PollRhythm(idle_s=6), got_work=False, since_work_s=None, chance=0.5, told=True) == 60
     often = replace(rhythm, idle_s=0.5)
     assert decide.poll_delay(often, got_work=False, since_work_s=None, chance=0.5, told=True) == pytest.approx(6)
 
