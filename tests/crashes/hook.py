@@ -49,15 +49,16 @@ class Place:
 def compiled(source: bytes, path: str, places: Sequence[Place]) -> types.CodeType:
     """The module's code with its places. Raises AnchorError."""
     tree = ast.parse(source, path)
-    text = source.decode()
+    lines = source.splitlines(keepends=True)
     for place in places:
-        _put_in(tree, text, place)
+        _put_in(tree, lines, place)
     ast.fix_missing_locations(tree)
     return compile(tree, path, "exec", dont_inherit=True)
 
 
-def _put_in(tree: ast.Module, text: str, place: Place) -> None:
-    found = [(block, node) for block in _blocks(tree) for node in block if _first_line(text, node) == place.anchor]
+def _put_in(tree: ast.Module, lines: Sequence[bytes], place: Place) -> None:
+    anchor = place.anchor.encode()
+    found = [(block, node) for block in _blocks(tree) for node in block if _text_of(node, lines) == anchor]
     if len(found) != 1:
         raise AnchorError(f"{place.name}: {place.module} has {len(found)} statements {place.anchor!r}")
     block, statement = found[0]
@@ -92,9 +93,14 @@ def _blocks(tree: ast.Module) -> list[list[ast.stmt]]:
     return found
 
 
-def _first_line(text: str, node: ast.stmt) -> str:
-    source = ast.get_source_segment(text, node) or ""
-    return source if not hasattr(node, "body") else source.partition("\n")[0]
+def _text_of(node: ast.stmt, lines: Sequence[bytes]) -> bytes:
+    """Its source (``ast.get_source_segment`` splits the module anew for each); its first line if it has a block."""
+    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+    if hasattr(node, "body"):
+        return lines[first][node.col_offset :].rstrip()
+    if first == last:
+        return lines[first][node.col_offset : node.end_col_offset]
+    return b"".join((lines[first][node.col_offset :], *lines[first + 1 : last], lines[last][: node.end_col_offset]))
 
 
 # --- the import hook -------------------------------------------------------------------------------------------------
