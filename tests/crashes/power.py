@@ -13,6 +13,7 @@ from typing import Final
 
 SECTOR: Final = 512
 WAL: Final = "-wal"
+Damage = Callable[[bytes, random.Random], bytes]
 
 
 @dataclass(frozen=True)

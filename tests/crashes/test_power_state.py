@@ -7,7 +7,7 @@ file and what to do.
 
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,6 @@ CUTS: Final = extent(4, 30)
 DAMAGES: Final = extent(60, 3000)
 LOG_PAGES: Final = 40
 """After so many the log is carried over into the main file. In production 1000; the rest of it is the same."""
-Damage = Callable[[bytes, random.Random], bytes]
 PLANE, NODE = "https://plane", "node-1"
 NOW: Final = BootTime("boot", 100.0)
 LONG_TEXT: Final = 9_000
@@ -210,7 +209,7 @@ async def used(state: StateDirectory) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize("damage", [power.truncated, power.overwritten], ids=["truncated", "overwritten"])
 def test_a_damaged_file_says_so_or_has_every_row(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: Damage
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: power.Damage
 ) -> None:
     """Texts have no checksum, so a changed one may go unnoticed. A row that is missing may not."""
     rng = random.Random(f"{damage.__name__}")
