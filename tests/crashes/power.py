@@ -5,8 +5,9 @@ is on disk or is not, in whatever order; the file may have grown less; and what 
 whatever the blocks held before.
 """
 
+import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,15 +19,11 @@ Damage = Callable[[bytes, random.Random], bytes]
 
 @dataclass(frozen=True)
 class Disk:
-    """The files of one SQLite database, and all rows that they hold."""
+    """The files of one SQLite database, and a digest of all rows that they hold."""
 
     main: bytes
     log: bytes
-    rows: object
-
-    def put(self, path: Path) -> None:
-        """Without the index of the log (``-shm``), which is memory that does not survive."""
-        write(path, self.main, self.log)
+    rows: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Commit:
 
 
 def write(path: Path, main: bytes, log: bytes) -> None:
-    """A database as the power cut left it."""
+    """A database as the power cut left it: without the index of its log (``-shm``), which lives in memory."""
     for name in ("-shm", WAL, ""):
         path.with_name(path.name + name).unlink(missing_ok=True)
     path.write_bytes(main)
@@ -46,10 +43,21 @@ def write(path: Path, main: bytes, log: bytes) -> None:
         path.with_name(path.name + WAL).write_bytes(log)
 
 
-def look(path: Path, rows: object) -> Disk:
-    """The disk as it is now."""
+def look(path: Path, rows: str, last: Disk | None = None) -> Disk:
+    """The disk as it is now. ``last``: how it was before; what has not changed is kept once."""
     log = path.with_name(path.name + WAL)
-    return Disk(path.read_bytes(), log.read_bytes() if log.exists() else b"", rows)
+    main = path.read_bytes()
+    if last is not None and main == last.main:
+        main = last.main
+    return Disk(main, log.read_bytes() if log.exists() else b"", rows)
+
+
+def digest(rows: Iterable[object]) -> str:
+    """Equal for equal rows."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(repr(row).encode())
+    return digest.hexdigest()
 
 
 # --- cuts ------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ HALF_ANSWER = "half of the answer to a result is out"
 OF_RESULTS = [point.name for point in SERVER_POINTS if "a result is" in point.name or point.name == HALF_ANSWER]
 
 
+@pytest.mark.long  # one at a time these points are in the matrix too
 @pytest.mark.parametrize(("point", "batch"), [*((point, False) for point in OF_RESULTS), (HALF_ANSWER, True)])
 def test_control_plane_killed_while_it_takes_results(tmp_path: Path, point: str, batch: bool) -> None:
     database = tmp_path / "control.db"

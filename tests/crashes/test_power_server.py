@@ -28,7 +28,7 @@ from tests.rigs.extent import extent
 
 pytestmark = [pytest.mark.sized, pytest.mark.slow]
 
-STEPS: Final = extent(25, 400)
+STEPS: Final = extent(25, 150)
 CHOSEN: Final = extent(5, 120)
 CUTS: Final = extent(3, 30)
 DAMAGES: Final = extent(40, 2000)
@@ -37,7 +37,6 @@ LOG_PAGES: Final = 60
 NOW: Final = datetime(2026, 8, 14, tzinfo=UTC)
 LONG_TEXT: Final = 9_000
 NODE: Final = "n1"
-Rows = list[str]
 
 
 class RecordingStore(SqliteStore):
@@ -50,13 +49,13 @@ class RecordingStore(SqliteStore):
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
 
     def _commit(self) -> None:
-        before = self.commits[-1].after if self.commits else power.look(self.path, None)
+        before = self.commits[-1].after if self.commits else power.look(self.path, "")
         super()._commit()
-        self.commits.append(Commit(before, power.look(self.path, self.rows())))
+        self.commits.append(Commit(before, power.look(self.path, self.rows(), before)))
 
-    def rows(self) -> Rows:
-        """All that it remembers."""
-        return list(self._connection.iterdump())
+    def rows(self) -> str:
+        """A digest of all that it remembers."""
+        return power.digest(self._connection.iterdump())
 
 
 @contextmanager
@@ -81,7 +80,7 @@ def step(store: SqliteStore, rng: random.Random, now: datetime) -> None:
         store.write(partial(take_results, node_id=NODE, results=[result], now=now))
 
 
-def opened(path: Path, main: bytes, log: bytes) -> Rows:
+def opened(path: Path, main: bytes, log: bytes) -> str:
     """What the control plane finds when it is started again."""
     power.write(path, main, log)
     with closing(RecordingStore(path)) as store:

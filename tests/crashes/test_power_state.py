@@ -45,12 +45,13 @@ LOG_PAGES: Final = 40
 PLANE, NODE = "https://plane", "node-1"
 NOW: Final = BootTime("boot", 100.0)
 LONG_TEXT: Final = 9_000
+NO_ROWS: Final = power.digest(())
 ROWS: Final = ("SELECT * FROM task ORDER BY 1, 2, 3", "SELECT * FROM usage_document ORDER BY 1, 2, 3")
 
 
-def rows_of(connection: sqlite3.Connection) -> list[list[tuple[Any, ...]]]:
-    """All that the agent remembers."""
-    return [connection.execute(query).fetchall() for query in ROWS]
+def rows_of(connection: sqlite3.Connection) -> str:
+    """A digest of all that the agent remembers."""
+    return power.digest(row for query in ROWS for row in connection.execute(query))
 
 
 # --- the life ---
@@ -65,9 +66,9 @@ class Recording(sqlite3.Connection):
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
         if sql != "COMMIT" or not self.in_transaction:
             return super().execute(sql, *parameters)
-        before = self.commits[-1].after if self.commits else power.look(self.path, [[], []])
+        before = self.commits[-1].after if self.commits else power.look(self.path, NO_ROWS)
         cursor = super().execute(sql, *parameters)
-        after = power.look(self.path, rows_of(self))
+        after = power.look(self.path, rows_of(self), before)
         if (before.main, before.log) != (after.main, after.log):
             self.commits.append(Commit(before, after))
         return cursor
@@ -130,7 +131,7 @@ def _is_special(commit: Commit) -> bool:
     return commit.before.main != commit.after.main or not commit.after.log.startswith(commit.before.log[:32])
 
 
-def opened(path: Path, main: bytes, log: bytes) -> list[list[tuple[Any, ...]]]:
+def opened(path: Path, main: bytes, log: bytes) -> str:
     """What the agent finds: with its own code, and all of it."""
     power.write(path, main, log)
     with closing(StateDirectory(path.parent)) as state:
@@ -173,7 +174,7 @@ def test_a_power_cut_while_the_file_is_made_leaves_nothing_or_all(
     for main in (b"", power.torn(b"", whole.main, rng)[: power.SECTOR], whole.main):
         for _ in range(CUTS):
             log = power.torn(b"", whole.log, rng) if main == whole.main else b""
-            assert opened(path, main, log) == [[], []]
+            assert opened(path, main, log) == NO_ROWS
 
 
 def test_a_log_that_is_cut_or_overwritten_ends_at_some_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

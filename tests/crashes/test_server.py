@@ -43,8 +43,10 @@ def states(server: Running, operator_token: str) -> list[tuple[str, list[str]]]:
     return [(task["status"], [r["stdout"] for r in task["results"]]) for task in shown]
 
 
-@pytest.mark.parametrize("point", [BEFORE_COMMIT, AFTER_COMMIT, HALF_ANSWER])
-@pytest.mark.parametrize("batch", [False, True], ids=["single", "batch"])
+@pytest.mark.parametrize(
+    "point", [BEFORE_COMMIT, *(pytest.param(point, marks=pytest.mark.long) for point in (AFTER_COMMIT, HALF_ANSWER))]
+)
+@pytest.mark.parametrize("batch", [pytest.param(False, marks=pytest.mark.long), True], ids=["single", "batch"])
 def test_killed_while_taking_results(tmp_path: Path, point: str, batch: bool) -> None:
     db_path = tmp_path / "control.db"
     store = SqliteStore(str(db_path))
@@ -75,7 +77,7 @@ def test_killed_while_taking_results(tmp_path: Path, point: str, batch: bool) ->
         assert states(server, operator_token) == [("finished", ["kept\n"])] * count
 
 
-@pytest.mark.parametrize("point", [BEFORE_COMMIT, AFTER_COMMIT])
+@pytest.mark.parametrize("point", [pytest.param(BEFORE_COMMIT, marks=pytest.mark.long), AFTER_COMMIT])
 def test_killed_while_a_failure_stops_the_rest(tmp_path: Path, point: str) -> None:
     """The failure and what it spares are one change: a server that comes back hands nothing out, or all of it."""
     db_path = tmp_path / "control.db"

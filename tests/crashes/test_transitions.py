@@ -237,7 +237,15 @@ def endings(
         yield {case: pool.submit(play_on_a_free_plane, case) for case in cases}
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+EVERYDAY = frozenset({"straight-after_waiting_to_running", "straight-after_running_to_finished"})
+
+
+def chosen(case: Case) -> Any:
+    mark = pytest.mark.sized if str(case) in EVERYDAY else pytest.mark.long
+    return pytest.param(case, marks=mark, id=str(case))
+
+
+@pytest.mark.parametrize("case", [chosen(case) for case in CASES])
 def test_killed_at(endings: dict[Case, Future[Ending]], case: Case) -> None:
     ending = endings[case].result()
     assert ending.result["error"] == case.error
@@ -256,6 +264,7 @@ def plane(tmp_path: Path) -> Iterator[SteeredPlane]:
         yield running
 
 
+@pytest.mark.long
 def test_killed_again_and_again_with_more_tasks_than_slots(plane: SteeredPlane, tmp_path: Path) -> None:
     """Five lives that end at their third to seventh write, whatever it is, then one that may finish."""
     site = Site(tmp_path, plane.url, plane.add_node())
