@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(found.text, end="")
         return bool(found.violations)
     seeds = range(options.first, options.first + options.seeds)
-    return _explore(seeds, options.jobs)
+    return _explore(seeds, options.jobs, options.until_failure)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -30,17 +30,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=100, metavar="N", help="how many (100)")
     parser.add_argument("--first", type=int, default=0, metavar="K", help="the first of them (0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (one per core)")
+    parser.add_argument("--until-failure", action="store_true", help="stop at the first seed that fails")
     parser.add_argument("--seed", type=int, metavar="K", help="this one alone, with everything that happens in it")
     return parser
 
 
-def _explore(seeds: Sequence[int], jobs: int) -> int:
+def _explore(seeds: Sequence[int], jobs: int, until_failure: bool) -> int:
     began, failed = time.monotonic(), []
     for found in explore(seeds, jobs):
         print(f"seed {found.seed:<6} {'FAILED' if found.violations else 'ok':<7} {found.summary}", flush=True)
         if found.violations:
             failed.append(found.seed)
             _tell_failure(found)
+            if until_failure:
+                break
     took_s = time.monotonic() - began
     print(f"{len(seeds)} seeds in {took_s:.0f} s, {len(failed)} failed{': ' if failed else ''}{failed or ''}")
     return bool(failed)

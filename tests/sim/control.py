@@ -18,6 +18,7 @@ from tests.rigs.server_app import SOURCE, Message
 from tests.sim.party import NETWORK, PARTY, Party, WallClock
 from tests.sim.scenario import Trigger
 from tests.sim.trace import Trace
+from tests.sim.watch import Watch
 from tests.sim.wire import Back, Letter
 
 OPERATOR_TOKEN = "lop_" + "o" * 43
@@ -109,10 +110,11 @@ class _Life:
 class Control:
     """Through all of its lives."""
 
-    def __init__(self, path: Path, wall: WallClock, trace: Trace) -> None:
+    def __init__(self, path: Path, wall: WallClock, trace: Trace, watch: Watch) -> None:
         self._path = path
         self._wall = wall
         self._trace = trace
+        self._watch = watch
         self.life: _Life | None = None
         self.down_s = 0.0
         store = SqliteStore(str(path))
@@ -130,10 +132,12 @@ class Control:
             life = _Life(self._path, self._wall)
             self.life = life
             self._trace.note("control", "UP")
+            self._watch.up("control")
             try:
                 await life.live()
             finally:
                 self.life = None
+            self._watch.down("control")
             self._trace.note("control", f"DEAD, back in {self.down_s:g} s")
             await trio.sleep(self.down_s)
 

@@ -6,7 +6,7 @@ from lattice_agent.state.journal import Phase
 from tests.sim.control import Control
 from tests.sim.node import Node
 from tests.sim.trace import Trace
-from tests.sim.watch import TOLD, Watch, short
+from tests.sim.watch import TOLD, Run, Watch, short
 
 OPEN = ("queued", "leased")
 
@@ -38,7 +38,7 @@ async def open_tasks(control: Control) -> list[str]:
 async def check_ends(control: Control, nodes: list[Node], trace: Trace, watch: Watch) -> None:
     """Every task has its end, and it is a true one."""
     for node in nodes:
-        _check_idle(node, trace)
+        check_idle(node, trace)
     listed = (await control.operate("GET", "/api/v1/tasks?limit=200"))["tasks"]
     known = set()
     for one in listed:
@@ -46,14 +46,15 @@ async def check_ends(control: Control, nodes: list[Node], trace: Trace, watch: W
         results = {result["node_id"]: result for result in task["results"]}
         for target in task["targets"]:
             known.add((target["node_id"], task["id"]))
-            _check_target(task["id"], target, results.get(target["node_id"]), trace, watch)
+            _check_target(control, task["id"], target, results.get(target["node_id"]), trace, watch)
     for node_id, task_id in watch.runs:
         if (node_id, task_id) not in known:
             trace.violated("known tasks", f"{node_id} has {task_id}, which the control plane does not know")
     await _check_stored_once(control, trace)
 
 
-def _check_idle(node: Node, trace: Trace) -> None:
+def check_idle(node: Node, trace: Trace) -> None:
+    """Whether its agent lives and has nothing left to do."""
     life = node.life
     if life is None or life.runs is None:
         trace.violated("settled", f"{node.name} is not up")
@@ -67,7 +68,7 @@ def _check_idle(node: Node, trace: Trace) -> None:
 
 
 def _check_target(
-    task_id: str, target: dict[str, Any], result: dict[str, Any] | None, trace: Trace, watch: Watch
+    control: Control, task_id: str, target: dict[str, Any], result: dict[str, Any] | None, trace: Trace, watch: Watch
 ) -> None:
     node_id, state = target["node_id"], target["state"]
     run = watch.runs.get((node_id, task_id))
@@ -78,10 +79,21 @@ def _check_target(
         told = None if result is None else {name: result[name] for name in TOLD}
         if run is None or told is None or run.told != told:
             trace.violated("exactly once", f"{where}: stored is {told and short(told)}, sent was {run and run.told}")
+    elif (
+        state == "lost" and run is not None and run.told is not None and has_last_lease(control, task_id, node_id, run)
+    ):
+        trace.violated("exactly once", f"{where} is lost, though its agent has a result and the last lease for it")
     elif not target["text"]:
         trace.violated("reasons", f"{where} is {state} without a reason")
     elif run is not None and run.started_in is not None and state != "lost":
         trace.violated("true end", f"{where} has run, and is {state}")
+
+
+def has_last_lease(control: Control, task_id: str, node_id: str, run: Run) -> bool:
+    """Whether the newest lease of a target has reached an agent that has lived on."""
+    assert control.life is not None, "it is quiet"
+    target = control.life.store.read(lambda tables: tables.tasks.target(task_id, node_id))
+    return target is not None and any(one.party.alive and one.lease_id == target.lease_id for one in run.leases)
 
 
 async def _check_stored_once(control: Control, trace: Trace) -> None:

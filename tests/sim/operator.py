@@ -1,22 +1,40 @@
-"""The operator: creates tasks, cancels some, does some again, drains nodes, at the times of the scenario."""
+"""The real control plane with its operator, who creates tasks, cancels some, does some again, and drains nodes."""
+
+from pathlib import Path
 
 import trio
 
 from tests.sim.control import Control
+from tests.sim.ends import check_ends, settled
+from tests.sim.node import Node
+from tests.sim.party import WallClock
 from tests.sim.scenario import Job, Scenario
 from tests.sim.scripts import script_of
 from tests.sim.trace import Trace
+from tests.sim.watch import Watch
 
 
-class Operator:
-    """Carries out what the scenario says of jobs and drains."""
+class Operated(Control):
+    """With the operator who carries out what the scenario says of jobs and drains."""
 
-    def __init__(self, scenario: Scenario, control: Control, trace: Trace) -> None:
+    def __init__(self, place: Path, scenario: Scenario, trace: Trace, watch: Watch) -> None:
+        super().__init__(place / "control.db", WallClock(_moves(scenario)), trace, watch)
         self._scenario = scenario
-        self._control = control
-        self._trace = trace
+        self._watch = watch
         self.done = trio.Event()
         """Everything was ordered."""
+
+    async def register(self, node: str) -> str:
+        """A node's token."""
+        return str((await self.operate("POST", "/api/v1/nodes", {"id": node}))["token"])
+
+    async def is_settled(self, nodes: list[Node]) -> bool:
+        """Whether nothing is open any more, on either side."""
+        return await settled(self, nodes)
+
+    async def check_ends(self, nodes: list[Node]) -> None:
+        """Every task has its end, and it is a true one."""
+        await check_ends(self, nodes, self._trace, self._watch)
 
     async def work(self) -> None:
         """All of it."""
@@ -36,7 +54,7 @@ class Operator:
             "queue_timeout_sec": job.queue_timeout_s,
             "concurrency": job.concurrency,
         }
-        task_id = (await self._control.operate("POST", "/api/v1/tasks", order))["task"]["id"]
+        task_id = (await self.operate("POST", "/api/v1/tasks", order))["task"]["id"]
         self._trace.note("operator", f"creates {task_id} of {order}")
         for after_s, what, body in (
             (job.cancel_after_s, "cancel", {}),
@@ -44,12 +62,21 @@ class Operator:
         ):
             if after_s is not None:
                 await trio.sleep_until(job.at_s + after_s)
-                answer = await self._control.operate("POST", f"/api/v1/tasks/{task_id}/{what}", body)
+                answer = await self.operate("POST", f"/api/v1/tasks/{task_id}/{what}", body)
                 self._trace.note("operator", f"{what} {task_id}: {answer.get('error', {}).get('message', 'done')}")
 
     async def _drain(self, node: str, times: tuple[float, ...]) -> None:
         for number, at_s in enumerate(times):
             await trio.sleep_until(at_s)
             draining = number % 2 == 0
-            await self._control.operate("POST", f"/api/v1/nodes/{node}/drain", {"draining": draining})
+            await self.operate("POST", f"/api/v1/nodes/{node}/drain", {"draining": draining})
             self._trace.note("operator", f"{node} {'is drained' if draining else 'works again'}")
+
+
+def _moves(scenario: Scenario) -> tuple[tuple[float, float], ...]:
+    """Of its clock. At the end of trouble somebody sets it, to after every time at which it has let a lease die."""
+    offsets, total = [0.0], 0.0
+    for _, by_s in scenario.server_wall_moves:
+        total += by_s
+        offsets.append(total)
+    return (*scenario.server_wall_moves, (scenario.quiet_from_s, max(offsets) - total))

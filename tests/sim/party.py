@@ -94,9 +94,19 @@ PARTY: Final[ContextVar[Party]] = ContextVar("party", default=NETWORK)
 
 
 class Steps(trio.abc.Instrument):
-    """Lets a party die at a step of its own that was drawn beforehand, which is any await of any of its tasks."""
+    """Lets a party die at a step of its own that was drawn beforehand, which is any await of any of its tasks.
+
+    ``too_many`` is called when so many steps were made that somebody must be running in circles.
+    """
+
+    def __init__(self, limit: int, too_many: Callable[[], None]) -> None:
+        self._left = limit
+        self._too_many = too_many
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._too_many()
         party = task.context.get(PARTY)
         if party is None or party.steps_left is None:
             return

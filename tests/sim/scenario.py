@@ -11,13 +11,8 @@ from enum import StrEnum
 
 DAY_S = 86_400.0
 QUIET_FROM_S = (400.0, 1000.0)
-ALL_PATHS, RESULTS, POLLS, BEATS, USAGE = (
-    "/api/agent",
-    "/api/agent/task-",
-    "/api/agent/tasks",
-    "/api/agent/metrics",
-    "usage",
-)
+ALL_PATHS = "/api/agent"
+RESULTS, POLLS, HELLO, BEATS, USAGE = ("/task-", "/tasks", "/hello", "/metrics", "usage")
 
 
 class Plane(StrEnum):
@@ -232,7 +227,7 @@ def _draw_trouble(rng: random.Random, until_s: float) -> Trouble:
     kind = rng.choice((Kind.LOSSY, Kind.LOSSY, Kind.LOSSY, Kind.STATUS, Kind.STATUS, *Kind))
     begins_s = rng.uniform(0, until_s * 0.9)
     lasts_s = rng.choice((20.0, 100.0, 100.0, 400.0)) * rng.uniform(0.5, 1.5)
-    paths = rng.choice((ALL_PATHS, ALL_PATHS, RESULTS, RESULTS, POLLS, BEATS, USAGE))
+    paths = rng.choice((ALL_PATHS, ALL_PATHS, RESULTS, RESULTS, POLLS, HELLO, BEATS, USAGE))
     share = rng.choice((0.2, 0.5, 0.9)) if kind in (Kind.LOSSY, Kind.SLOW) else 1.0
     status, retry_after = 0, ""
     if kind is Kind.STATUS:

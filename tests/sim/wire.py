@@ -15,7 +15,7 @@ import trio
 
 from tests.sim.fate import Fate, Seen, draw_fate
 from tests.sim.party import NETWORK, PARTY
-from tests.sim.scenario import NodePlan
+from tests.sim.scenario import NodePlan, Trigger
 from tests.sim.trace import Trace
 from tests.sim.watch import Watch
 
@@ -107,6 +107,8 @@ class Wire(httpx.AsyncBaseTransport):
         fate = draw_fate(self._rng, self._plan.troubles, letter.path, trio.current_time())
         self._trace.note(self.node, f"#{letter.number} {letter.method} {letter.path} {_told(letter)}: {fate}")
         self._watch.asked(self.node, letter.path, letter.body)
+        if "/task-result" in letter.path:
+            party.happened(Trigger.SENT)
         self._open += 1
         if self._open > CONNECTIONS_LIMIT:
             self._trace.violated(
@@ -133,10 +135,11 @@ class Wire(httpx.AsyncBaseTransport):
     def _seen(self, letter: Letter, fate: Fate, box: _Box) -> httpx.Response:
         seen = box.seen
         if seen is Seen.ANSWER and box.back is not None and letter.path == "/api/agent/tasks":
-            self._trace.note(self.node, f"#{letter.number} is handed {box.back.body.decode()[:400]}")
+            self._note_leases(letter, box.back)
         else:
             self._trace.note(self.node, f"#{letter.number} sees {seen} {box.back.status if box.back else ''}".rstrip())
-        self._watch.answered(self.node, letter.path, None if box.back is None else box.back.status, _wish(box.back))
+        status = None if box.back is None or seen is Seen.CUT else box.back.status
+        self._watch.answered(self.node, letter.path, status, _wish(box.back))
         match seen:
             case Seen.SILENCE:
                 raise httpx.ReadTimeout("silence")
@@ -147,6 +150,15 @@ class Wire(httpx.AsyncBaseTransport):
         assert box.back is not None
         body = _SPOILT if seen is Seen.SPOILT else box.back.body
         return httpx.Response(box.back.status, headers=box.back.headers, stream=_Body(body, seen is Seen.CUT))
+
+    def _note_leases(self, letter: Letter, back: Back) -> None:
+        handed = json.loads(back.body)
+        for one in handed:
+            self._watch.leased(self.node, one["id"], one["lease_id"])
+        if handed:
+            PARTY.get().happened(Trigger.LEASED)
+        leases = ", ".join(f"{one['id']} under {one['lease_id'][-6:]}" for one in handed)
+        self._trace.note(self.node, f"#{letter.number} is handed {leases or 'nothing'}")
 
     async def _carry(self, letter: Letter, fate: Fate, box: _Box) -> None:
         PARTY.set(NETWORK)
@@ -162,6 +174,8 @@ class Wire(httpx.AsyncBaseTransport):
         except ConnectionRefusedError:
             box.fill(Seen.REFUSED)
             return
+        if letter.path == "/api/agent/metrics" and back is not None and back.status == 200:
+            self._watch.beat(self.node)
         await trio.sleep(fate.returns_s)
         if fate.seen is not Seen.SILENCE:
             box.fill(Seen.RESET if back is None else fate.seen, back)

@@ -3,7 +3,8 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,13 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from tests.sim.control import Control
 from tests.sim.drawn import drawn_from
-from tests.sim.ends import check_ends, settled
 from tests.sim.node import Node
-from tests.sim.operator import Operator
-from tests.sim.party import PARTY, Party, Steps, WallClock
-from tests.sim.scenario import Death, Scenario, draw
+from tests.sim.operator import Operated
+from tests.sim.party import PARTY, Steps
+from tests.sim.scenario import Death, NodePlan, Plane, Scenario, draw
 from tests.sim.trace import Trace
+from tests.sim.unmodified import Unmodified
 from tests.sim.watch import Watch
 from tests.sim.wire import Wire
 
@@ -29,6 +29,8 @@ a lease of 15 minutes that dies, and a run of 15."""
 SETTLE_LOOK_S = 20.0
 CALM_S = 90.0
 """Then nothing more may happen to any task."""
+STEPS_LIMIT = 2_000_000
+"""A run makes some 20,000."""
 SHM = Path("/dev/shm")
 
 
@@ -53,7 +55,9 @@ def run_seed(seed: int) -> Found:
     world = World(draw(seed), place)
     try:
         with drawn_from(seed), _logs_in(world.trace):
-            trio.run(world.run, clock=MockClock(autojump_threshold=0), instruments=[Steps()])
+            trio.run(world.run, clock=MockClock(autojump_threshold=0), instruments=[Steps(STEPS_LIMIT, world.give_up)])
+    except Exception as error:
+        world.trace.violations.append(f"simulator: {error!r}: {''.join(traceback.format_exception(error)[-6:])}")
     finally:
         shutil.rmtree(place)
     return Found(seed, tuple(world.trace.violations), tuple(world.trace.lines), world.summary())
@@ -70,68 +74,70 @@ class World:
         self.watch = Watch(self.trace, {name: plan.slots for name, plan in names.items()})
         self.plans = names
         self.nodes: list[Node] = []
-        self.requests = 0
         self.ended_s = 0.0
+        self._all = trio.CancelScope()
+
+    def give_up(self) -> None:
+        """More steps than any run needs."""
+        self.trace.violated("progress", f"{STEPS_LIMIT} steps, and no end")
+        self._all.cancel()
 
     async def run(self) -> None:
         """All of it."""
         scenario = self.scenario
-        control = Control(self.place / "control.db", WallClock(self._server_moves()), self.trace)
+        far: Operated | Unmodified
+        if scenario.plane is Plane.SERVER_STUB:
+            far = Operated(self.place, scenario, self.trace, self.watch)
+        else:
+            far = Unmodified(scenario, self.trace, self.watch)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(control.live_for_ever)
+            self._all = nursery.cancel_scope
+            nursery.start_soon(far.live_for_ever)
             await trio.testing.wait_all_tasks_blocked()
-            await self._begin(control, nursery)
-            operator = Operator(scenario, control, self.trace)
-            nursery.start_soon(operator.work)
-            self._send_deaths(nursery, control)
+            for name, plan in self.plans.items():
+                self.nodes.append(await self._node(name, plan, far, nursery))
+            for node in self.nodes:
+                nursery.start_soon(node.live_for_ever)
+            nursery.start_soon(far.work)
+            self._send_deaths(nursery, far)
             await trio.sleep_until(scenario.quiet_from_s)
-            await operator.done.wait()
-            await self._settle(control)
-            await check_ends(control, self.nodes, self.trace, self.watch)
+            await self._settle(far)
+            await far.check_ends(self.nodes)
             self.ended_s = trio.current_time()
+            self.watch.check_history(self.plans)
             nursery.cancel_scope.cancel()
 
-    def _server_moves(self) -> tuple[tuple[float, float], ...]:
-        """At the end of trouble somebody sets the clock, to after every time at which it has let a lease die."""
-        moves = self.scenario.server_wall_moves
-        offsets, total = [0.0], 0.0
-        for _, by_s in moves:
-            total += by_s
-            offsets.append(total)
-        return (*moves, (self.scenario.quiet_from_s, max(offsets) - total))
-
-    async def _begin(self, control: Control, nursery: trio.Nursery) -> None:
+    async def _node(self, name: str, plan: NodePlan, far: Operated | Unmodified, nursery: trio.Nursery) -> Node:
         seed = self.scenario.seed
         jobs = {job.number: job for job in self.scenario.jobs}
-        for name, plan in self.plans.items():
-            token = (await control.operate("POST", "/api/v1/nodes", {"id": name}))["token"]
-            wire = Wire(name, plan, control, nursery, self.trace, self.watch, seed)
-            node = Node(name, plan, jobs, wire, token, self.place / name, self.trace, self.watch, seed)
-            self.nodes.append(node)
-            nursery.start_soon(node.live_for_ever)
+        token = await far.register(name)
+        wire = Wire(name, plan, far, nursery, self.trace, self.watch, seed)
+        return Node(name, plan, jobs, wire, token, self.place / name, self.trace, self.watch, seed)
 
-    def _send_deaths(self, nursery: trio.Nursery, control: Control) -> None:
-        for death in self.scenario.server_deaths:
-            nursery.start_soon(self._bring, death, lambda: control.party, partial_set(control))
+    def _send_deaths(self, nursery: trio.Nursery, far: Operated | Unmodified) -> None:
+        if isinstance(far, Operated):
+            for death in self.scenario.server_deaths:
+                nursery.start_soon(self._bring, death, far)
         for node in self.nodes:
             for death in node.plan.deaths:
-                nursery.start_soon(self._bring, death, lambda node=node: node.party, partial_set(node))
+                nursery.start_soon(self._bring, death, node)
 
-    async def _bring(self, death: Death, party_of: Callable[[], Party | None], down: Callable[[float], None]) -> None:
+    async def _bring(self, death: Death, whom: Operated | Node) -> None:
         await trio.sleep_until(death.at_s)
-        party = party_of()
+        party = whom.party
         if party is not None and party.alive and party.armed is None:
-            down(min(death.down_s, max(1.0, self.scenario.quiet_from_s - death.at_s)))
+            whom.down_s = min(death.down_s, max(1.0, self.scenario.quiet_from_s - death.at_s))
             party.arm(death)
 
-    async def _settle(self, control: Control) -> None:
+    async def _settle(self, far: Operated | Unmodified) -> None:
         self.trace.note("world", "QUIET from here on")
-        for party in (control.party, *(node.party for node in self.nodes)):
+        for party in (far.party, *(node.party for node in self.nodes)):
             if party is not None and party.alive:
                 party.disarm()
+        await far.done.wait()
         limit_s = trio.current_time() + SETTLE_LIMIT_S
         # It has no event: it is a state of all of them together, and virtual time makes asking free.
-        while not await settled(control, self.nodes) and trio.current_time() < limit_s:  # noqa: ASYNC110
+        while not await far.is_settled(self.nodes) and trio.current_time() < limit_s:  # noqa: ASYNC110
             await trio.sleep(SETTLE_LOOK_S)
         self.trace.note("world", "SETTLED")
         await trio.sleep(CALM_S)
@@ -142,15 +148,6 @@ class World:
         started = sum(run.started_in is not None for run in runs)
         deaths = sum("back in" in line for line in self.trace.lines)
         return f"{len(runs)} tasks, {started} started, {deaths} deaths, {self.ended_s:.0f} s"
-
-
-def partial_set(party: Control | Node) -> Callable[[float], None]:
-    """Sets how long it stays away when it dies."""
-
-    def down(seconds: float) -> None:
-        party.down_s = seconds
-
-    return down
 
 
 class _Into(logging.Handler):
