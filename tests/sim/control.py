@@ -126,6 +126,11 @@ class Control:
         """Of the life that there is."""
         return None if self.life is None else self.life.party
 
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a life whose store can be looked at."""
+        return self.life is not None and self.life.nursery is not None
+
     async def live_for_ever(self) -> None:
         """One life after the other."""
         while True:

@@ -13,9 +13,7 @@ OPEN = ("queued", "leased")
 
 async def settled(control: Control, nodes: list[Node]) -> bool:
     """Whether nothing is open any more, on either side."""
-    if any(node.life is None or not is_idle(node) for node in nodes):
-        return False
-    return not await open_tasks(control)
+    return all(is_idle(node) for node in nodes) and not await open_tasks(control)
 
 
 def is_idle(node: Node) -> bool:

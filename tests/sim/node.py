@@ -20,11 +20,14 @@ from lattice_agent.link.line import Line
 from lattice_agent.link.settings import LinkSettings
 from lattice_agent.report.config_poll import ConfigService
 from lattice_agent.report.heartbeat import HeartbeatService, Sample
+from lattice_agent.report.usage import UsageService
+from lattice_agent.report.usage_readings import UsageReadings
 from lattice_agent.secret import Secret
 from lattice_agent.state.clock import BootTime
 from lattice_agent.state.commit import GroupCommit
 from lattice_agent.state.db import StateDirectory
 from lattice_agent.state.journal import Journal
+from lattice_agent.state.usage_documents import UsageDocuments
 from lattice_agent.supervisor import Service
 from lattice_agent.tasks.decide import PollRhythm
 from lattice_agent.tasks.intake import Intake
@@ -33,6 +36,8 @@ from lattice_agent.tasks.run import Runs
 from lattice_agent.tasks.sender import Sender
 from lattice_agent.tasks.spool import Spool
 from lattice_agent.tasks.tidy import Tidying
+from lattice_agent.usage.books import UsageBooks
+from lattice_agent.usage.ledger import Moment
 from lattice_agent.wire.ext import BATCH_RESULTS
 from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.hello import Addresses
@@ -44,11 +49,14 @@ from tests.sim.party import NETWORK, PARTY, Party, WallClock
 from tests.sim.scenario import How, Job, NodePlan
 from tests.sim.scripts import Scripts, decide
 from tests.sim.trace import Trace
+from tests.sim.usage import Cores
 from tests.sim.watch import Watch
 from tests.sim.wire import Wire
 
 URL = "http://127.0.0.1:8088"
 DRAIN_S = 20.0
+READ_S = 15.0
+"""Between two readings of a proxy core."""
 
 
 class Life:
@@ -141,7 +149,33 @@ class Life:
             on_ip_config=lambda config: None,
             rng=self._rng,
         )
-        return heartbeat, config
+        if not node.plan.traffic:
+            return heartbeat, config
+        return heartbeat, config, self._usage(line)
+
+    def _usage(self, line: Line) -> Service:
+        node = self._node
+        books = UsageBooks(UsageDocuments(self._state.connection, self.commit, URL, node.name))
+        wall = self.party.wall.now
+        readings = UsageReadings(
+            node.cores.sources(),
+            books,
+            interval_s=READ_S,
+            names={},
+            moment=lambda: Moment(self.now().boot_id, self.now().seconds),
+            wall_now=wall,
+            rng=self._rng,
+        )
+        return UsageService(
+            line,
+            self.features,
+            books,
+            readings,
+            node_id=node.name,
+            interval_s=node.plan.interval_s,
+            wall_now=wall,
+            rng=self._rng,
+        )
 
 
 class Node:
@@ -166,6 +200,7 @@ class Node:
         self.down_s = 0.0
         self.reboots = 0
         self.life: Life | None = None
+        self.cores = Cores(name, plan, place, URL, trace)
 
     @property
     def party(self) -> Party | None:
@@ -185,6 +220,7 @@ class Node:
             await trio.sleep(self.down_s)
             if death is How.REBOOT:
                 self.reboots += 1
+                self.cores.reboot()
                 self.boot_id, self.booted_s = f"boot-{self.reboots + 1}", trio.current_time()
 
     async def _one_life(self, life: Life) -> How:

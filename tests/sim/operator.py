@@ -1,5 +1,6 @@
 """The real control plane with its operator, who creates tasks, cancels some, does some again, and drains nodes."""
 
+from collections import Counter
 from pathlib import Path
 
 import trio
@@ -11,6 +12,7 @@ from tests.sim.party import WallClock
 from tests.sim.scenario import Job, Scenario
 from tests.sim.scripts import script_of
 from tests.sim.trace import Trace
+from tests.sim.usage import USERS
 from tests.sim.watch import Watch
 
 
@@ -26,15 +28,30 @@ class Operated(Control):
 
     async def register(self, node: str) -> str:
         """A node's token."""
-        return str((await self.operate("POST", "/api/v1/nodes", {"id": node}))["token"])
+        token = str((await self.operate("POST", "/api/v1/nodes", {"id": node}))["token"])
+        await self.operate("PUT", f"/api/v1/nodes/{node}/profile", {})
+        return token
+
+    async def prepare(self) -> None:
+        """The users whose traffic is counted."""
+        for user in USERS:
+            await self.operate("POST", "/api/v1/users", {"id": user})
+
+    def billed(self, node: str) -> Counter[str]:
+        """Bytes by user, for ever."""
+        assert self.life is not None, "whoever asks knows that it lives"
+        users = self.life.store.read(lambda tables: tables.usage.users())
+        return Counter({user.account.user_id: user.per_node.get(node, 0) for user in users})
 
     async def is_settled(self, nodes: list[Node]) -> bool:
         """Whether nothing is open any more, on either side."""
-        return await settled(self, nodes)
+        return await settled(self, nodes) and all(node.cores.is_billed(self.billed(node.name)) for node in nodes)
 
     async def check_ends(self, nodes: list[Node]) -> None:
         """Every task has its end, and it is a true one."""
         await check_ends(self, nodes, self._trace, self._watch)
+        for node in nodes:
+            node.cores.check_end(self.billed(node.name))
 
     async def work(self) -> None:
         """All of it."""

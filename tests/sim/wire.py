@@ -6,7 +6,7 @@ Time limits of a phase are kept here as a real transport keeps them; the deadlin
 
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from tests.sim.scenario import NodePlan, Trigger
 from tests.sim.trace import Trace
 from tests.sim.watch import Watch
 
+POLL = "/api/agent/tasks"
 CONNECTIONS_LIMIT = 9
 """Of the agent's client (``link.client``)."""
 _SPOILT = b"<html><body>It works!</body></html>"
@@ -99,6 +100,8 @@ class Wire(httpx.AsyncBaseTransport):
         self._rng = random.Random(f"{seed} wire of {node}")
         self._number = 0
         self._open = 0
+        self.on_usage: Callable[[], None] = lambda: None
+        """A usage report was taken."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         party = PARTY.get()
@@ -134,7 +137,7 @@ class Wire(httpx.AsyncBaseTransport):
 
     def _seen(self, letter: Letter, fate: Fate, box: _Box) -> httpx.Response:
         seen = box.seen
-        if seen is Seen.ANSWER and box.back is not None and letter.path == "/api/agent/tasks":
+        if seen is Seen.ANSWER and box.back is not None and box.back.status == 200 and letter.path == POLL:
             self._note_leases(letter, box.back)
         else:
             self._trace.note(self.node, f"#{letter.number} sees {seen} {box.back.status if box.back else ''}".rstrip())
@@ -176,6 +179,8 @@ class Wire(httpx.AsyncBaseTransport):
             return
         if letter.path == "/api/agent/metrics" and back is not None and back.status == 200:
             self._watch.beat(self.node)
+        if "usage" in letter.path and back is not None and back.status == 200:
+            self.on_usage()
         await trio.sleep(fate.returns_s)
         if fate.seen is not Seen.SILENCE:
             box.fill(Seen.RESET if back is None else fate.seen, back)

@@ -94,10 +94,12 @@ class World:
             self._all = nursery.cancel_scope
             nursery.start_soon(far.live_for_ever)
             await trio.testing.wait_all_tasks_blocked()
+            await far.prepare()
             for name, plan in self.plans.items():
                 self.nodes.append(await self._node(name, plan, far, nursery))
             for node in self.nodes:
                 nursery.start_soon(node.live_for_ever)
+                nursery.start_soon(node.cores.work)
             nursery.start_soon(far.work)
             self._send_deaths(nursery, far)
             await trio.sleep_until(scenario.quiet_from_s)
@@ -112,7 +114,9 @@ class World:
         jobs = {job.number: job for job in self.scenario.jobs}
         token = await far.register(name)
         wire = Wire(name, plan, far, nursery, self.trace, self.watch, seed)
-        return Node(name, plan, jobs, wire, token, self.place / name, self.trace, self.watch, seed)
+        node = Node(name, plan, jobs, wire, token, self.place / name, self.trace, self.watch, seed)
+        wire.on_usage = lambda: node.cores.check(far.billed(name)) if far.is_up else None
+        return node
 
     def _send_deaths(self, nursery: trio.Nursery, far: Operated | Unmodified) -> None:
         if isinstance(far, Operated):
