@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.sim.planted import PATCHES, look_for
 from tests.sim.world import Found, run_seed
 
 TRACES = Path("build/sim")
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = run_seed(options.seed)
         print(found.text, end="")
         return bool(found.violations)
+    if options.planted:
+        return _look_for_planted(options.jobs)
     seeds = range(options.first, options.first + options.seeds)
     return _explore(seeds, options.jobs, options.until_failure)
 
@@ -31,8 +34,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, default=0, metavar="K", help="the first of them (0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (one per core)")
     parser.add_argument("--until-failure", action="store_true", help="stop at the first seed that fails")
+    parser.add_argument("--planted", action="store_true", help="how soon each planted bug is found")
     parser.add_argument("--seed", type=int, metavar="K", help="this one alone, with everything that happens in it")
     return parser
+
+
+def _look_for_planted(jobs: int) -> int:
+    all_found = True
+    for patch in PATCHES:
+        noticed = look_for(patch, jobs)
+        print(noticed, flush=True)
+        all_found = all_found and noticed.is_found
+    return not all_found
 
 
 def _explore(seeds: Sequence[int], jobs: int, until_failure: bool) -> int:
