@@ -21,7 +21,7 @@ Points = Sequence[tuple[float, float]]
 CONFIDENCE: Final = 0.99
 """Two-sided. A run has some twenty verdicts; with 95 % one of them would be wrong without any leak."""
 MOST_POINTS: Final = 150
-"""Of one life: the time grows with the square of it. What is more is thinned to medians, which lose no steady growth."""
+"""Of one life: time grows with its square. What is more is thinned to medians, which lose no steady growth."""
 FEWEST_PAIRS: Final = 60
 """Some eleven points of one life; with fewer nothing is said."""
 MOST_COMMON: Final = 0.95
