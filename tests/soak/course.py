@@ -23,6 +23,7 @@ from tests.soak.company import PASSWORD, USERS, VIEWERS, Company, Core, wait_bil
 from tests.soak.endings import Deaths, faults_of_starts
 from tests.soak.faults import Planned, Saboteur, plan_faults
 from tests.soak.load import Load
+from tests.soak.machine import machine
 from tests.soak.operators import AwayError, Refused, operators
 from tests.soak.plant import Place, Plant, make_plant
 from tests.soak.samples import SampleFile, agent_numbers, process_numbers, server_numbers
@@ -32,7 +33,7 @@ NODES: Final = ("first", "second")
 SAMPLE_S: Final = 3.0
 DISK_EVERY: Final = 4
 """Samples: databases are looked into less often, a look takes their owner's disk."""
-REST_S: Final = 8.0
+REST_S: Final = 15.0
 SETTLES_S: Final = 120.0
 """After the last task: everything is billed and told by then."""
 KEPT_SHARE: Final = 0.3
@@ -65,7 +66,7 @@ class Course:
     load_from_s: float = 0.0
     load_until_s: float = 0.0
     date: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d"))
-    machine: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=lambda: machine())
     counts: dict[str, int] = field(default_factory=dict)
     excused: dict[str, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)

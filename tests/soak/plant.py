@@ -27,6 +27,7 @@ START_S: Final = 60.0
 SLOTS: Final = 4
 BEAT_S: Final = 2.0
 POLICY: Final = """
+host_linger_s = 5
 [levels.strict]
 writable = ["{starts}"]
 environment = ["{variable}"]
