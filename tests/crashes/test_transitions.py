@@ -17,7 +17,7 @@ import pytest
 
 from lattice_agent.exec.policy import AGENT_UPDATE_MARK, REPLACEMENT_REFUSED
 from lattice_agent.tasks.shape import INTERRUPTED, TRUNCATED
-from tests.rigs.crashing_agent import ANY, Point
+from tests.crashes.agent_program import ANY, Transition
 from tests.rigs.real_processes import Site
 from tests.rigs.steered_plane import SteeredPlane, control_plane
 
@@ -38,7 +38,7 @@ class Story:
     ) -> None:
         """With one slot there is no poll while the task waits or runs, so the order of things is certain."""
         flags = ("--slots", str(slots))
-        with self.site.agent(*flags, steered_by=self.plane, die_at=Point(transition, when)) as agent:
+        with self.site.agent(*flags, steered_by=self.plane, die_at=Transition(transition, when)) as agent:
             meanwhile()
             agent.wait_killed()
             agent.wait_spawner_gone()
@@ -262,7 +262,7 @@ def test_killed_again_and_again_with_more_tasks_than_slots(plane: SteeredPlane, 
     tasks: list[str] = []
     for number in range(3, 8):
         tasks += [plane.create(site.node, site.script("echo done")) for _ in range(3)]
-        point = Point(ANY, "before" if number % 2 else "after", number)
+        point = Transition(ANY, "before" if number % 2 else "after", number)
         with site.agent("--slots", "2", steered_by=plane, die_at=point) as agent:
             agent.wait_killed()
             agent.wait_spawner_gone()
