@@ -40,6 +40,7 @@ class Hunt:
             data = path.read_bytes()
             if (fault := attempt(self._target, data, patience=PATIENCE)) is not None:
                 self._known.add(fault.signature)
+                print(f"found: {path}: {fault.text}", file=sys.stderr, flush=True)
         for path in self._target.kept_inputs():
             data = path.read_bytes()
             self.take(data * (self._target.longest // max(len(data), 1)))

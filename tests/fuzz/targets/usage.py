@@ -120,12 +120,12 @@ def _http_source(data: bytes) -> None:
     source = LoopbackUrlSource("http://127.0.0.1:9/usage", secret=Secret("s3cret-of-the-node"))
     transport = httpx.AsyncHTTPTransport(verify=_CONTEXT, trust_env=False)
     transport._pool = httpcore.AsyncConnectionPool(network_backend=httpcore.AsyncMockBackend([data]))
-    source._client = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False)
+    source._client = httpx.AsyncClient(transport=transport, trust_env=False, event_hooks=source._client.event_hooks)
     try:
         trio.run(source.read)
     except UsageSourceError as error:
         assert "s3cret" not in str(error)
-        assert "failed: " not in str(error) or "Protocol" in repr(error.__cause__ or "Protocol"), repr(error.__cause__)
+        assert error.__cause__ is None, "an error that we have no words for"
         raise
 
 
@@ -229,5 +229,5 @@ TARGETS: Final = (
            longest=2_048),
     Target("usage.secret", ("lattice_agent.usage.local_secret",), _local_secret, (ConfigError,), "fits a header",
            longest=4_096),
-    Target("usage.books", ("lattice_agent.usage.books",), _books, (), "no negative total; what is written is read back"),
+    Target("usage.books", ("lattice_agent.usage.books",), _books, (), "no negative total; what is written reads the same"),
 )  # fmt: skip

@@ -37,7 +37,7 @@ def _message(data: bytes) -> None:
 
 
 def _is_exact(model: type[WireModel]) -> bool:
-    """Whether a message says everything its model holds: facts leave out what is empty, which may be another default."""
+    """Whether a message says all that its model holds: facts leave out what is empty."""
     return not model.__module__.endswith((".fact", ".host_inventory", ".metrics_detail", ".inventory", ".metrics"))
 
 
