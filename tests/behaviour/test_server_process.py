@@ -51,6 +51,7 @@ def test_first_start_writes_the_token_and_the_url_and_ends_in_order(tmp_path: Pa
             assert operator.get("/api/v1/nodes").json()["nodes"][0]["id"] == "n1"
 
 
+@pytest.mark.long
 def test_a_second_process_on_the_same_database_is_refused(tmp_path: Path) -> None:
     command = serving(db_path=str(tmp_path / "db"))
     with started(command):
