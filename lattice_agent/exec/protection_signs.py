@@ -142,7 +142,11 @@ def work_limits(seen: Seen) -> str:
     if not 0 < size <= seen.profile.work_bytes:
         return f"the size of {TMP} is {work.of_filesystem.get('size', 'not limited')}"
     most = number_in(inodes)
-    return "" if most is not None and 0 < most <= seen.profile.work_inodes else f"the inodes of {TMP} are {inodes or 'not limited'}"
+    return (
+        ""
+        if most is not None and 0 < most <= seen.profile.work_inodes
+        else f"the inodes of {TMP} are {inodes or 'not limited'}"
+    )
 
 
 def own_place(seen: Seen) -> str:

@@ -92,7 +92,11 @@ def _credentials(data: bytes) -> None:
         async with plane(known) as world:
             sent = {"authorization": authorization, "cookie": cookie.decode("latin-1")}
             headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in sent.items() if value]
-            for path, method in (("/api/v1/nodes", "GET"), (f"/api/agent/tasks?node_id={NODE}", "GET"), ("/nodes", "GET")):
+            for path, method in (
+                ("/api/v1/nodes", "GET"),
+                (f"/api/agent/tasks?node_id={NODE}", "GET"),
+                ("/nodes", "GET"),
+            ):
                 answer = await world.client.send(httpx.Request(method, f"http://control{path}", headers=headers))
                 check_answer(answer, path)
                 assert answer.status_code in (401, 303, 302, 400), (path, answer.status_code)

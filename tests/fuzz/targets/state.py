@@ -1,5 +1,6 @@
 """What is on the node's own disk, after a crash, a full disk, or somebody's hand: the audit, the journal, secrets."""
 
+import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -8,13 +9,19 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+import trio
+
 from lattice_agent.audit import AuditLog, Stamp, history, verify
 from lattice_agent.cli.scrub import resume_descriptor
 from lattice_agent.config.trust import read_secret_file
 from lattice_agent.errors import ConfigError, StateError, UsageError
+from lattice_agent.state.clock import BootTime
+from lattice_agent.state.commit import GroupCommit, call_directly
 from lattice_agent.state.db import StateDirectory
 from lattice_agent.state.journal import Journal, Phase, TaskRow
+from lattice_agent.state.usage_documents import UsageDocuments, read_usage_documents
 from lattice_agent.tasks.shape import RESULT_BOUND, RawResult, encoded_size, shape, shrink
+from lattice_agent.tasks.spool import Spool
 from lattice_agent.wire.base import WireError, decode
 from lattice_agent.wire.results import TaskResult
 from tests.fuzz.form import text
@@ -52,7 +59,7 @@ def _chain(data: bytes) -> None:
     path = _folder() / "chain.log"
     path.write_bytes(changed)
     broken = verify([path])
-    is_cut_between_records = sound.endswith(changed) and changed[:1] == b"{" or sound.startswith(changed)
+    is_cut_between_records = (sound.endswith(changed) and changed[:1] == b"{") or sound.startswith(changed)
     assert broken is not None or changed == sound or is_cut_between_records, changed[:300]
 
 
@@ -92,13 +99,53 @@ def _template() -> sqlite3.Connection:
     return StateDirectory(_folder() / "state").connection
 
 
+def _damaged(data: bytes) -> None:
+    """A sound ``state.db`` with bytes written over it at places of the input: it is used, or said to be damaged."""
+    content = bytearray(_sound_database())
+    for at in range(0, len(data) - 3, 8):
+        place = int.from_bytes(data[at : at + 2]) * 3 % len(content)
+        content[place : place + 5] = data[at + 2 : at + 7]
+    folder = _folder() / "damaged"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "state.db").write_bytes(content)
+    directory = StateDirectory(folder)
+    try:
+        trio.run(_use, directory)
+    finally:
+        directory.close()
+    read_usage_documents(folder / "state.db", "https://a", "n1")
+
+
+async def _use(directory: StateDirectory) -> None:
+    commit = GroupCommit(directory.connection, directory.path, call_directly)
+    spool = Spool(Journal(directory.connection, "https://a", "n1"), commit)
+    waiting, running = await spool.found_at_start()
+    await spool.unsent()
+    await spool.to_send(10)
+    await spool.get_all([row.task_id for row in (*waiting, *running)])
+    await spool.tidy(BootTime("boot", 1.0))
+    await UsageDocuments(directory.connection, commit, "https://a", "n1").load()
+
+
+@cache
+def _sound_database() -> bytes:
+    folder = _folder() / "sound"
+    directory = StateDirectory(folder)
+    journal = Journal(directory.connection, "https://a", "n1")
+    for number, phase in enumerate(Phase):
+        script = "echo" if phase is Phase.WAITING else None
+        journal.put(TaskRow(f"task_{number}", phase, "lease_1", "sh", script, 30, 65_536, BootTime("boot", 1.0)))
+    directory.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    directory.close()
+    return (folder / "state.db").read_bytes()
+
+
 def _phase(word: str) -> Phase:
     return Phase(word) if word in set(Phase) else Phase.FINISHED
 
 
-def _since():  # type: ignore[no-untyped-def]
-    from lattice_agent.state.clock import BootTime
-
+def _since() -> BootTime:
     return BootTime("boot", 1.0)
 
 
@@ -135,6 +182,8 @@ TARGETS: Final = (
            "is appended to, never rewritten; a sound record stays sound"),
     Target("state.chain", ("lattice_agent.audit",), _chain, (), "a change within the chain is seen", longest=64),
     Target("state.journal", ("lattice_agent.state.journal",), _journal, (WireError,), "a row reads as it was written"),
+    Target("state.damaged", ("lattice_agent.state.db", "lattice_agent.state.usage_documents"), _damaged, (StateError,),
+           "it is used, or said to be damaged", longest=2_048),
     Target("state.result", ("lattice_agent.tasks.shape",), _result, (), "fits the server, and shrinks to nothing"),
     Target("state.secret_file", ("lattice_agent.config.trust",), _secret_file, (ConfigError,), "not empty, no blanks",
            longest=8_192),
