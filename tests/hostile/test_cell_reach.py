@@ -38,7 +38,7 @@ ABSENT = {
     "x32 getpid": "ENOSYS", "x32 ptrace": "ENOSYS",  # the kernel is built without CONFIG_X86_X32_ABI
     **dict.fromkeys(NO_FAMILY, "EAFNOSUPPORT"), **dict.fromkeys(NO_CALL, "ENOSYS"), **dict.fromkeys(NO_FILE, "ENOENT"),
     "multipath tcp": "EPROTONOSUPPORT", "netlink connector": "EPROTONOSUPPORT",
-    "limits of the agent": "EPERM", "limits of the spawner": "EPERM",  # of another user: root is without CAP_SYS_RESOURCE
+    "limits of the agent": "EPERM", "limits of the spawner": "EPERM",  # of others: root has no CAP_SYS_RESOURCE
     "read /proc/kcore": "ENOENT", "read /proc/sched_debug": "ENOENT", "write to /proc/sysrq-trigger": "ENOENT",
 }  # fmt: skip
 """What the kernel of CI does not have; found out each time by trying. On one that has it, it has to work outside."""
@@ -210,7 +210,6 @@ class Host:
                 uid=probe.uid,
                 environment={
                     **self.environment,
-                    "GIVEN": GIVEN["strict"],
                     "OWN": "/run",
                     "AGENT_SECRET": self.agent.secret,
                 },

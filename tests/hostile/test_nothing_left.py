@@ -30,6 +30,7 @@ from tests.hostile.inventory import (
     take_inventory,
 )
 from tests.hostile.test_cell_spawner import HostileAgent
+from tests.rigs.extent import extent
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 
@@ -79,7 +80,7 @@ STORM = [
     Short("trap '' TERM; sleep 60 & while :; do :; done", ("timed_out",), 0.02),
     Short("x=0123456789abcdef; while :; do x=$x$x; done", ("memory_limit",), memory_bytes=4 * MIB),
 ]
-RUNS, EARLY, LITTLE = 5000, 500, 400
+RUNS, EARLY, LITTLE = extent(450, 5000), extent(150, 500), 400
 GROWTH_KIB = 1024
 
 
@@ -123,6 +124,7 @@ def waiting_cells(agent: Agent) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.sized
 @pytest.mark.parametrize(("who", "early", "runs"), [("root", EARLY, RUNS), ("nobody", EARLY // 5, LITTLE)])
 def test_after_thousands_of_hostile_scripts_nothing_is_left(who: str, early: int, runs: int) -> None:
     with an_agent(who) as agent:

@@ -16,8 +16,9 @@ from lattice_agent.exec.outcome import Kind
 from lattice_agent.exec.runner import Runner, open_runner
 from tests.hostile.places import Place
 from tests.hostile.rig import leaves_something_unswept, marker, plan, processes_of
+from tests.rigs.extent import extent
 
-TREES = 1000
+TREES = extent(64, 1000)
 OUTER_LIMIT_S = 120
 
 NEW_SESSION = "setsid sleep 300 &"
@@ -60,6 +61,7 @@ def test_a_tree_goes_with_the_script(shape: str, place: Place) -> None:
 
 @pytest.mark.hostile
 @pytest.mark.slow
+@pytest.mark.sized
 async def test_a_thousand_trees_leave_nothing_and_disturb_nobody(tmp_path: Path) -> None:
     go = tmp_path / "go"
     with trio.fail_after(OUTER_LIMIT_S):
