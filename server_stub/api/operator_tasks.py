@@ -104,7 +104,6 @@ async def list_tasks(request: Request) -> Response:
 
 async def show(request: Request) -> Response:
     """With ``wait_s`` the answer comes when the task has ended, or after so many seconds as it then is."""
-    plane = plane_of(request)
     await admit_operator(request)
     wanted = read_query(request, ShowTask)
     found = await _ended(request, request.path_params["task_id"], wanted.wait_s)
