@@ -22,13 +22,13 @@ if settled:
     importlib.import_module(module).settle()
 libc.free(libc.malloc(4 << 20))  # from now on glibc would keep blocks up to this size
 before = libc.mallinfo2().hblks
-block = libc.malloc(size)
-print(libc.mallinfo2().hblks - before, gc.get_freeze_count() > 1000)
+blocks = [libc.malloc(size) for _ in range(100)]  # the first few find room in the heap
+print(libc.mallinfo2().hblks - before > 50, gc.get_freeze_count() > 1000)
 """
 
 
 @pytest.mark.parametrize(("module", "size"), [("lattice_agent.footprint", 40_000), ("server_stub.footprint", 262_144)])
-@pytest.mark.parametrize(("how", "mapped"), [("settled", "1 True"), ("as it is", "0 False")])
+@pytest.mark.parametrize(("how", "mapped"), [("settled", "True True"), ("as it is", "False False")])
 def test_large_blocks_are_mapped_alone_whatever_was_freed(module: str, size: int, how: str, mapped: str) -> None:
     command = [sys.executable, "-c", COUNT, module, how, str(size)]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
