@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from lattice_agent import footprint
 from lattice_agent.audit import NOTHING_YET, AuditLog
 from lattice_agent.config import Settings
 from lattice_agent.errors import LatticeError
@@ -80,6 +81,7 @@ def run(settings: Settings, environ: Mapping[str, str], spawner: SpawnerProcess)
             check_work_root(str(settings.exec.work_root))
         with _open_state(settings) as (state, audit):
             cleanup_leftovers(_text(settings.exec.work_root))
+            footprint.settle()
             return trio.run(_main, settings, environ, spawner, policy, state, audit)
     except BaseExceptionGroup as group:
         raise _most_telling(group) from None
