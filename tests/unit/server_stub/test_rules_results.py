@@ -105,6 +105,14 @@ def test_the_latest_end_and_the_reason_of_a_loss() -> None:
 def test_the_reason_of_a_loss_says_if_somebody_had_asked_for_its_end() -> None:
     asked = replace(ended(TargetState.LOST, after=1), cancel_requested_at=NOW, cancel_requested_by="ops")
     assert outcome_of([asked]).reason == "node n1: cancel requested, but never confirmed"
+    other = replace(ended(TargetState.LOST, after=2), attempts=1)
+    assert outcome_of([asked, other]).reason == "node n1: cancel requested, but never confirmed; and 1 more node"
+    assert outcome_of([other, asked]).reason == "node n2: no result after 1 lease; and 1 more node"
+
+
+def test_of_a_new_target_nothing_is_known() -> None:
+    nothing = (0, "", None, False, None, None, None, None, "", "", "")
+    assert Target("t", "n", TargetState.QUEUED) == Target("t", "n", TargetState.QUEUED, *nothing)
 
 
 def without_result(state: TargetState, reason: str, by: str = "") -> Target:
@@ -116,6 +124,17 @@ def without_result(state: TargetState, reason: str, by: str = "") -> Target:
     [
         ([ended(TargetState.REPORTED, failed=True)], ""),
         ([without_result(TargetState.EXPIRED, "too late")], "node n1: too late"),
+        (
+            [
+                without_result(TargetState.EXPIRED, "too late"),
+                replace(without_result(TargetState.CANCELLED, "stopped"), node_id="n9"),
+            ],
+            "node n1: too late",
+        ),
+        (
+            [without_result(TargetState.CANCELLED, "stopped"), without_result(TargetState.EXPIRED, "too late")],
+            "stopped",
+        ),
         (
             [
                 ended(TargetState.REPORTED, failed=True),
