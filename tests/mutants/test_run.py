@@ -37,7 +37,7 @@ def test_down():
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Iterator[Subject]:
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:schemathesis\n")
     (tmp_path / "toy.py").write_text(MODULE)
     (tmp_path / "test_toy.py").write_text(TESTS)
     return Subject("toy.py", ("test_toy.py",), tmp_path)
