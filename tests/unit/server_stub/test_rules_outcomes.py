@@ -271,6 +271,10 @@ def test_nobody_is_named_who_did_not_ask() -> None:
     [
         (Target("t", "n", TargetState.QUEUED), "queued", "queued"),
         (Target("t", "n", TargetState.LEASED), "leased", "leased"),
+        (
+            *(Target("t", "n", TargetState.QUEUED, cancel_requested_at=NOW, cancel_requested_by="ops"), "queued"),
+            "queued; cancel requested by ops",
+        ),
         (Target("t", "n", TargetState.LEASED, running_since=NOW), "running", "running"),
         (
             *(Target("t", "n", TargetState.LEASED, cancel_requested_at=NOW, cancel_requested_by="ops"), "leased"),

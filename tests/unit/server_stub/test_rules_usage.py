@@ -42,6 +42,7 @@ def test_the_first_report_is_only_the_baseline() -> None:
     ("stored", "uptime", "current", "delta"),
     [
         (Baseline(10, {"alice": 500}), 10, 540, 40),
+        (Baseline(10, {"alice": 500}), 10, 501, 1),
         (Baseline(10, {"alice": 500}), 9, 540, 540),  # restart
         (Baseline(10, {"alice": 500}), 20, 500, 0),
         (Baseline(10, {"alice": 500}), 20, 499, 0),  # fell without a restart
