@@ -58,7 +58,7 @@ def _fault(error: BaseException) -> Fault:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
     where = f"{Path(frames[-1].filename).relative_to(_ROOT)}:{frames[-1].lineno}" if frames else "nowhere of ours"
     said = " ".join(str(error).split())[:200]
-    return Fault(f"{type(error).__name__} at {where}", f"{type(error).__name__} at {where}: {ascii(said)}")
+    return Fault(f"{type(error).__name__} at {where}", f"{type(error).__name__} at {where}: {said!a}")
 
 
 def _is_ours(filename: str) -> bool:

@@ -220,6 +220,11 @@ class World:
             group.join()
 
 
+def only_child(pid: int) -> int:
+    """Of an ``nsenter``: the process in the world, as the test's namespace calls it."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+
+
 def inner_pid(pid: int) -> int:
     """What the innermost namespace of a process calls it."""
     found = re.search(r"^NSpid:.*\s(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
@@ -454,7 +459,7 @@ class Agent:
     @property
     def outer_pid(self) -> int:
         """Process id of the agent, as the test's namespace calls it."""
-        return int(Path(f"/proc/{self._nsenter.pid}/task/{self._nsenter.pid}/children").read_text())
+        return only_child(self._nsenter.pid)
 
     @property
     def pid(self) -> int:

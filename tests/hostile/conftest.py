@@ -1,10 +1,21 @@
 """Fixtures of attacks: each is let loose at every place, and looked at from outside before and after."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.hostile.everyday import is_everyday
 from tests.hostile.places import PLACES, Agents, Place, agents_of
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before ``-m`` leaves out what has the marker."""
+    for item in items:
+        if item.path.parent == HERE and not is_everyday(item):
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="module")

@@ -6,19 +6,22 @@ descriptors that agent and spawner hold for them.
 
 import os
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from lattice_agent.exec.cells import KEPT
 from tests.hostile.cell_rig import PLACES, QUEUES, Agent, Process, eventually
 
 KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time")
-AGENT_HOLDS, SPAWNER_HOLDS = 6, 1
-"""Descriptors of a cell that waits: those in docs/sandbox.md, and its pidfd."""
+AGENT_HOLDS, SPAWNER_HOLDS = 6, 1 + KEPT
+"""Descriptors of a cell that waits: those in docs/sandbox.md; its pidfd and what the spawner keeps."""
 NAMES_OF_KEYS = ("lattice-test", "hostile")
 """Keys of these names are the corpus's."""
+TIME_WAIT = b"06"
 SETTINGS = (
     "kernel/core_pattern", "kernel/modprobe", "kernel/randomize_va_space", "kernel/panic_on_oops", "kernel/sysrq",
     "kernel/yama/ptrace_scope", "kernel/unprivileged_bpf_disabled", "vm/overcommit_memory", "vm/swappiness",
@@ -37,17 +40,15 @@ class Inventory:
     """Of each kind: those that processes are in, and those that are held by a descriptor."""
     descriptors: dict[str, int]
     sockets: dict[str, int]
-    """Of the world's network: those with a name in the file system or none at all are unix's."""
+    """Of the world's network; unix's are those with a name."""
     interfaces: tuple[str, ...]
     files: tuple[str, ...]
     """In every place where anybody may write, and message queues."""
     objects: dict[str, int]
     """System V's."""
-    keys: tuple[str, ...]
+    keys: frozenset[str]
     locks: int
     """By flock(2) and fcntl(2) of processes of the world. Locks of open files go with these."""
-    loops: tuple[str, ...]
-    """Files that are devices."""
     groups: tuple[str, ...]
     settings: dict[str, str]
     standing: dict[str, str]
@@ -55,7 +56,9 @@ class Inventory:
 
     def differences(self, later: "Inventory") -> list[str]:
         """Names of what is not in ``later`` as it is here."""
-        return [field.name for field in fields(self) if getattr(self, field.name) != getattr(later, field.name)]
+        names = [field.name for field in fields(self) if field.name != "keys"]
+        new_keys = ["keys"] if later.keys - self.keys else []  # those that were there before go when their time is over
+        return [name for name in names if getattr(self, name) != getattr(later, name)] + new_keys
 
     def describe(self, later: "Inventory") -> str:
         """The same for people."""
@@ -95,9 +98,8 @@ def take_inventory(agent: Agent) -> Inventory:
         interfaces=tuple(line.split(b":")[0].strip().decode() for line in read(proc / "1/net/dev").splitlines()[2:]),
         files=tuple(files(world.path(place)) for place in (*PLACES, QUEUES)),
         objects={name: len(read(proc / f"sysvipc/{name}").splitlines()) - 1 for name in ("shm", "sem", "msg")},
-        keys=keys(agent.uid),
+        keys=keys(agent),
         locks=sum(b"OFDLCK" not in line for line in read(proc / "locks").splitlines()),
-        loops=tuple(sorted(path.parent.parent.name for path in Path("/sys/block").glob("loop*/loop/backing_file"))),
         groups=tuple(sorted(path.name for path in Path("/sys/fs/cgroup").rglob("cells-*"))),
         settings={name: read(Path("/proc/sys") / name).decode().strip() for name in SETTINGS},
         standing={who: standing(entry) for who, entry in watched.items()},
@@ -135,12 +137,13 @@ def left_by_scripts(agent: Agent, present: list[Process] | None = None) -> list[
 
 def namespaces(entries: list[Path], waiting: set[str]) -> dict[str, int]:
     """How many of each kind there are, but for those that only waiting cells are in."""
-    found: set[str] = set()
-    of_cells: set[str] = set()
+    lived_in: set[str] = set()
+    waited_in: set[str] = set()
+    held: set[str] = set()
     for entry in entries:
-        for link in list_of(entry / "ns"):
-            (of_cells if entry.name in waiting else found).add(target_of(link))
-        found.update(target_of(link) for link in list_of(entry / "fd"))
+        (waited_in if entry.name in waiting else lived_in).update(map(target_of, list_of(entry / "ns")))
+        held.update(map(target_of, list_of(entry / "fd")))
+    found = lived_in | held - waited_in
     counted = Counter(target.split(":")[0] for target in found if re.fullmatch(r"\w+:\[\d+\]", target))
     return {kind: counted[kind] for kind in KINDS}
 
@@ -159,9 +162,11 @@ def standing(entry: Path) -> str:
 
 
 def named(table: Path) -> list[bytes]:
-    """Lines of a table in /proc/net; of unix sockets those that have a name."""
+    """Lines of a table in /proc/net: of unix sockets those that have a name, of others those that are not closed."""
     lines = read(table).splitlines()[1:]
-    return [line for line in lines if len(line.split()) > 7] if table.name == "unix" else lines
+    if table.name == "unix":
+        return [line for line in lines if len(line.split()) > 7]
+    return [line for line in lines if line.split()[3] != TIME_WAIT]
 
 
 def files(place: Path) -> str:
@@ -174,12 +179,11 @@ def files(place: Path) -> str:
     return " ".join(sorted(names))
 
 
-def keys(uid: int) -> tuple[str, ...]:
-    """Those of the corpus that can be seen, and how many a user has whom nothing else here is."""
-    lines = read(Path("/proc/keys")).decode().splitlines()
-    names = (line.split()[-2] for line in lines if any(name in line for name in NAMES_OF_KEYS))
-    users = (line.split() for line in read(Path("/proc/key-users")).decode().splitlines())
-    return (*names, *(counts[3] for counts in users if uid and counts[0] == f"{uid}:"))
+def keys(agent: Agent) -> frozenset[str]:
+    """Names of those keys of the corpus that the agent's user may see (/proc/keys shows no others)."""
+    with agent.world.start(["cat", "/proc/keys"], uid=agent.uid, stdout=subprocess.PIPE) as process:
+        lines = process.communicate()[0].decode().splitlines()
+    return frozenset(line.split()[-2] for line in lines if any(name in line for name in NAMES_OF_KEYS))
 
 
 def memory_kib(pid: int) -> dict[str, int]:

@@ -30,10 +30,13 @@ class Agents:
             return agent
         self.spoil(who)
         with ExitStack() as undo:
-            world = undo.enter_context(World(**self._options))
-            agent = undo.enter_context(Agent(world, AGENTS[who]))
+            agent = self.make(who, undo)
             self._living[who] = (time.monotonic(), agent, undo.pop_all())
         return agent
+
+    def make(self, who: str, undo: ExitStack) -> Agent:
+        world = undo.enter_context(World(**self._options))
+        return undo.enter_context(Agent(world, AGENTS[who]))
 
     def spoil(self, who: str) -> None:
         """The world of this one is not to be used again."""

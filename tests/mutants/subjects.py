@@ -14,7 +14,7 @@ RULES: Final = "server_stub/rules"
 UNIT: Final = "tests/unit"
 STUB: Final = f"{UNIT}/server_stub"
 _DECIDE: Final = {
-    "lattice_agent/tasks/decide.py": (f"{UNIT}/tasks/test_decide.py",),
+    "lattice_agent/tasks/decide.py": (f"{UNIT}/tasks/test_decide.py", f"{UNIT}/tasks/test_cancels.py"),
     "lattice_agent/exec/policy.py": (f"{UNIT}/exec/test_policy.py", f"{UNIT}/exec/test_policy_properties.py"),
     "lattice_agent/exec/outcome.py": (f"{UNIT}/exec/test_outcome.py", f"{UNIT}/tasks/test_outcomes.py"),
     "lattice_agent/usage/ledger.py": (

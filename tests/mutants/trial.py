@@ -29,6 +29,7 @@ OPTIONS: Final = ("-x", "-q", "--assert=plain", *("-p", "no:anyio", "-p", "no:fa
 """One failure is enough and nobody reads how it came about: assertions go without being explained."""
 MEMORY_BYTES: Final = 4 * 2**30
 """Address space of a mutant; the tests need a tenth. One that collects without end fails here."""
+LONGEST_WAIT_S: Final = 120
 
 
 class MutantLoader(SourceFileLoader):
@@ -55,7 +56,7 @@ class MutantFinder(MetaPathFinder):
 
 
 class Repeatable:
-    """Makes verdicts repeat: hypothesis draws the same examples each time, few of them, and looks for no smaller ones."""
+    """Makes verdicts repeat: hypothesis draws the same examples each time, few, and looks for no smaller ones."""
 
     @pytest.hookimpl(trylast=True)  # after tests/conftest.py, which loads a profile as well
     def pytest_configure(self) -> None:
@@ -144,13 +145,13 @@ def survey_into(path: str, subject: Subject, tree: ast.Module) -> int:
 
 def fork(work: Callable[[], int], output: str, seconds: int) -> int:
     """A process that ends with what ``work`` gives, or by a signal once it has used ``seconds`` of processor time, or
-    ten times as long on the wall. Gives its id."""
+    waited for so long that something else must be wrong. Gives its id."""
     if pid := os.fork():
         return pid
     code = 70
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, 10 * seconds)
+        signal.setitimer(signal.ITIMER_REAL, LONGEST_WAIT_S + 20 * seconds)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

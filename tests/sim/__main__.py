@@ -3,6 +3,7 @@
 import argparse
 import multiprocessing
 import os
+import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -58,7 +59,9 @@ def _explore(seeds: Sequence[int], jobs: int, until_failure: bool) -> int:
             if until_failure:
                 break
     took_s = time.monotonic() - began
-    print(f"{len(seeds)} seeds in {took_s:.0f} s, {len(failed)} failed{': ' if failed else ''}{failed or ''}")
+    cpu_s = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    time_taken = f"{took_s:.0f} s ({cpu_s:.0f} s of processor time)"
+    print(f"{len(seeds)} seeds in {time_taken}, {len(failed)} failed{': ' if failed else ''}{failed or ''}")
     return bool(failed)
 
 

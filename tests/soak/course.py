@@ -139,6 +139,7 @@ class Soak:
             await self._until_ready()
         await trio.sleep(REST_S)
         self.course.load_from_s = self.samples.now
+        self.course.load_until_s = self.samples.now + self.settings.seconds
         plan = [
             Planned(one.at_s + self.samples.now, one.fault, one.node, one.lasts_s)
             for one in plan_faults(self.chance("faults"), self.settings.seconds)
@@ -172,7 +173,6 @@ class Soak:
         for node in NODES:
             await self.operators.surely("POST", f"nodes/{node}/drain", {"draining": False})
         await self.load.wait_all_ended()
-        self.course.load_until_s = self.samples.now
         with trio.move_on_after(SETTLES_S) as scope:
             await wait_billed(self.operators, NODES, core.truth)
         if scope.cancelled_caught:
@@ -250,6 +250,7 @@ class Soak:
             "ordered tasks": load.ordered,
             "ended targets": load.ended,
             "orders without an answer": load.unanswered,
+            "leases that died and were given again": load.leased_again,
             "requests of operators": self.operators.asked,
             **self.company.seen,
         }

@@ -131,20 +131,32 @@ def find(criterion: Criterion, samples: Samples) -> Finding:
 # --- at rest ---------------------------------------------------------------------------------------------------------
 
 
+READY_MOST: Final = 6.0
+"""Ready cells follow the demand, from 2 to 8 of a profile, and become fewer by one in a minute."""
+OF_A_CELL: Final = 5.0
+"""Descriptors that an agent or a spawner holds for one."""
+
+
 @dataclass(frozen=True)
 class AtRest:
-    """After all work there may be ``more`` than before it."""
+    """After all work there may be ``more`` than before it, and ``of_a_cell`` for each that its spawner has more."""
 
     who: str
     what: str
     name: str
     more: float
+    of_a_cell: float = 0.0
+
+    @property
+    def spawner(self) -> str:
+        return f"spawner {self.who.partition(' ')[2]}"
 
 
 REST: Final = (
-    *(AtRest(who, "fds", "descriptors", 8.0) for who in _PROCESSES),
+    *(AtRest(f"{who} {node}", "fds", "descriptors", 8.0, OF_A_CELL) for who in ("agent", "spawner") for node in _NODES),
+    AtRest("server", "fds", "descriptors", 12.0),
     *(AtRest(who, "threads", "threads", 2.0) for who in _PROCESSES),
-    *(AtRest(f"spawner {node}", "children", "cells and supervisors", 0.0) for node in _NODES),
+    *(AtRest(f"spawner {node}", "children", "cells and supervisors", READY_MOST) for node in _NODES),
     *(AtRest(f"agent {node}", "work_directories", "work directories", 0.0) for node in _NODES),
     *(AtRest(f"agent {node}", "unsent", "results that wait", 0.0) for node in _NODES),
 )
@@ -164,6 +176,8 @@ def restless(samples: Samples, work_begins_s: float, end_s: float) -> list[str]:
         before, since = (at_moment(samples, rest.who, rest.what, at) for at in (work_begins_s, end_s))
         if before is None or since is None:
             sentences.append(f"{rest.name} of {rest.who} were not seen at rest")
-        elif since > before + rest.more:
+            continue
+        cells = [at_moment(samples, rest.spawner, "children", at) or 0.0 for at in (work_begins_s, end_s)]
+        if since > before + rest.more + rest.of_a_cell * max(0.0, cells[1] - cells[0]):
             sentences.append(f"{rest.name} of {rest.who}: {before:g} at rest before the work, {since:g} after it")
     return sentences

@@ -18,8 +18,9 @@ from tests.soak.operators import AGAIN_S, AwayError, Operators, Refused
 
 MOST_OPEN: Final = 120
 """Tasks; beyond it nothing is ordered until some have ended. The server holds 256 answers back at once."""
-ENDS_S: Final = 240.0
-"""A task that has not ended by then is counted as lost."""
+ENDS_S: Final = 420.0
+"""A task that has not ended by then is counted as lost. A lease whose answer was lost on the wire dies after the task's
+timeout and 300 s; then it is handed out again."""
 AGAIN_ONE_IN: Final = 12
 """Orders that do an ended task again."""
 FAULTS_SHOWN: Final = 50
@@ -36,7 +37,7 @@ class Load:
         self._done: deque[tuple[str, Kind]] = deque(maxlen=30)
         self._began = time.monotonic()
         self.watched: deque[tuple[str, str]] = deque(maxlen=30)
-        self.ordered = self.ended = self.open = self.unanswered = 0
+        self.ordered = self.ended = self.open = self.unanswered = self.leased_again = 0
         self.faults: list[str] = []
         self.fault_count = 0
         self.excused: Counter[str] = Counter()
@@ -125,6 +126,7 @@ class Load:
         self._endings.writerows(rows)
         self.ended += len(rows)
         for target in task["targets"]:
+            self.leased_again += target["attempts"] > 1
             if target["outcome"] != kind.outcome:
                 self.excused[target["outcome"]] += 1
         self._done.append((task_id, kind))

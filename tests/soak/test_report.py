@@ -31,7 +31,7 @@ def left(folder: Path, value: Value = flat, **course: object) -> Path:
     wanted = {(one.who, name) for one in CRITERIA for name in (one.what, getattr(one, "work", "")) if name}
     rows = [
         f"{at},{who},1,{what},{value(who, what, at) * (1 if value(who, what, at) < 10 else chance.uniform(0.99, 1.01))}"
-        for at in range(0, 1260, 5)
+        for at in range(0, 1260, 15)
         for who, what in [*sorted(wanted), ("soak", "load1")]
     ]
     (folder / "samples.csv").write_text("\n".join([",".join(SAMPLES), *rows]))
@@ -82,11 +82,24 @@ def test_declared_growth_is_judged_for_each_task() -> None:
 
 def test_what_is_left_at_rest_is_named(tmp_path: Path) -> None:
     def left_over(who: str, what: str, at: float) -> float:
-        return flat(who, what, at) + ((who, what) == ("spawner first", "children") and at > WORK_S[1])
+        return flat(who, what, at) + 3 * ((who, what) == ("agent first", "work_directories") and at > WORK_S[1])
 
     assert judged(left(tmp_path, left_over)).failures == [
-        "cells and supervisors of spawner first: 2 at rest before the work, 3 after it"
+        "work directories of agent first: 0 at rest before the work, 3 after it"
     ]
+
+
+@pytest.mark.parametrize(("fds", "is_fault"), [(15, False), (30, True)])
+def test_descriptors_of_cells_that_are_kept_ready_are_none_that_leak(
+    tmp_path: Path, fds: float, is_fault: bool
+) -> None:
+    """Two more cells than before, by the demand."""
+
+    def ready(who: str, what: str, at: float) -> float:
+        more = {("spawner first", "children"): 2, ("agent first", "fds"): fds}.get((who, what), 0)
+        return flat(who, what, at) + more * (at > WORK_S[1])
+
+    assert bool(judged(left(tmp_path, ready)).failures) is is_fault
 
 
 def test_faults_of_the_course_are_failures(tmp_path: Path) -> None:

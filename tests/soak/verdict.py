@@ -33,6 +33,8 @@ class Verdict(StrEnum):
 
     FLAT = "flat"
     GROWS = "grows"
+    UNCLEAR = "unclear"
+    """It may grow, or go up and down more slowly than this run can tell."""
     UNKNOWN = "too few points"
 
 
@@ -51,10 +53,12 @@ class Trend:
 
 
 def judge(trend: Trend, tolerance: float) -> Verdict:
-    """Grows if it surely rises (the interval lies above zero), and by more than the tolerance, in the trend's unit."""
+    """Grows if it rises by more than the tolerance (in the trend's unit), and surely: the interval lies above zero."""
     if trend.pairs < FEWEST_PAIRS:
         return Verdict.UNKNOWN
-    return Verdict.GROWS if trend.low > 0 and trend.slope > tolerance else Verdict.FLAT
+    if trend.slope <= tolerance:
+        return Verdict.FLAT
+    return Verdict.GROWS if trend.low > 0 else Verdict.UNCLEAR
 
 
 def trend_of(lives: Iterable[Points], confidence: float = CONFIDENCE) -> Trend:

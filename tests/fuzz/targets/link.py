@@ -13,6 +13,7 @@ from lattice_agent.errors import ConfigError, LinkError, TransportRefusedError
 from lattice_agent.link.announced import announced_features
 from lattice_agent.link.answer import Answer
 from lattice_agent.link.client import ControlPlane
+from lattice_agent.link.features import Features
 from lattice_agent.link.retry_after import retry_after_s
 from lattice_agent.link.settings import LinkSettings
 from lattice_agent.link.spki import MalformedCertificateError, spki_sha256, subject_public_key_info
@@ -20,7 +21,6 @@ from lattice_agent.link.tls import bare_context
 from lattice_agent.link.transport_policy import is_loopback_host, judge_base_url
 from lattice_agent.link.verdict import classify
 from lattice_agent.report.config_poll import ConfigService
-from lattice_agent.link.features import Features
 from lattice_agent.secret import Secret
 from lattice_agent.state.clock import BootTime
 from lattice_agent.tasks.intake import MAX_ID, MAX_TAKEN, read_leases

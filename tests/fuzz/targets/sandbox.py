@@ -8,11 +8,13 @@ from typing import Final
 from lattice_agent.errors import SandboxError
 from lattice_agent.exec import inside_look
 from lattice_agent.exec.dispatch import RECORD_BYTES, decode_record, encode_task
+from lattice_agent.exec.host import parse_status
 from lattice_agent.exec.id_range import IDS_MOST, NoRangeError, find_range
 from lattice_agent.exec.kernel import cgroup_place, proctree, seqpacket
+from lattice_agent.exec.memory_watch import kilobytes
 from lattice_agent.exec.outcome import Usage
-from lattice_agent.exec.probe import expected
 from lattice_agent.exec.plan import Level, Limits, Profile
+from lattice_agent.exec.probe import expected
 from lattice_agent.exec.probe_script import read_facts
 from lattice_agent.exec.probe_seen import Outside, Seen, parse_mount, parse_namespaces
 from lattice_agent.exec.protections import judge
@@ -131,6 +133,16 @@ def _stat(data: bytes) -> None:
     assert proctree.parse_stat(f"42 ({name}) S 7 42 9 0 -1 4194560 1 2") == (7, 9, "S")
 
 
+def _named(data: bytes) -> None:
+    """Whatever a script calls its process, the watcher of its memory reads what the kernel says."""
+    name = data.replace(b"\0", b"")[:15].replace(b"\\", b"\\\\").replace(b"\n", b"\\n")
+    status = b"Name:\t%s\nUmask:\t0022\nUid:\t1\t1\t1\t1\nRssAnon:\t      77 kB\nVmPTE:\t  5 kB\nThreads:\t3\n" % name
+    assert kilobytes(status, b"RssAnon:") == 77 * 1024
+    assert kilobytes(status, b"VmPTE:") == 5 * 1024
+    assert kilobytes(status, b"RssShmem:") == 0
+    assert parse_status(text(status)) == (1, 3)
+
+
 def _inside(data: bytes) -> None:
     found = inside_look._parsed(data)
     assert sum(map(len, found.values())) <= data.count(b"\n") + data.count(b"\r") + len(data)
@@ -152,10 +164,12 @@ TARGETS: Final = (
            longest=64),
     Target("sandbox.task", ("lattice_agent.exec.dispatch",), _task, (SandboxError,), "lengths say what is in it"),
     Target("sandbox.probe", ("lattice_agent.exec.probe_script", "lattice_agent.exec.probe_seen",
-           "lattice_agent.exec.protection_signs"), _probe, (), "every protection is seen, or missing in words"),
+           "lattice_agent.exec.protection_signs", "lattice_agent.exec.protections"), _probe, (), "every protection is seen, or missing in words"),
     Target("sandbox.proc", ("lattice_agent.exec.kernel.cgroup_place", "lattice_agent.exec.probe_seen"), _proc, (),
            "no more than was read"),
     Target("sandbox.stat", ("lattice_agent.exec.kernel.proctree",), _stat, (), "a name changes nothing", longest=64),
+    Target("sandbox.named", ("lattice_agent.exec.memory_watch", "lattice_agent.exec.host"), _named, (),
+           "a name changes nothing", words=("RssAnon:", "VmPTE:", "Threads:", "Uid:"), longest=64),
     Target("sandbox.inside", ("lattice_agent.exec.inside_look",), _inside, (), "what is no answer is none"),
     Target("sandbox.id_range", ("lattice_agent.exec.id_range",), _range, (NoRangeError,),
            "neither id 0 nor the user's own"),

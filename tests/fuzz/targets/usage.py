@@ -1,9 +1,13 @@
 """Counters become money: documents, statistics, gRPC and HTTP of a proxy core that may be anything."""
 
 import ssl
+import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from itertools import pairwise
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeVar
 
 import httpcore
 import httpx
@@ -14,25 +18,29 @@ from lattice_agent.errors import ConfigError, UsageSourceError
 from lattice_agent.secret import Secret
 from lattice_agent.usage.billing import Billing
 from lattice_agent.usage.books import UsageBooks, totals_in
+from lattice_agent.usage.bounded_command import Capture, Finished
+from lattice_agent.usage.file import FileSource
 from lattice_agent.usage.grpc_answer import MESSAGE_LIMIT, Answer
 from lattice_agent.usage.grpc_connection import GrpcConnection
 from lattice_agent.usage.idle_core import Exchanged, carries_uncounted_users
 from lattice_agent.usage.ledger import Moment, SourceBook, take_reading
 from lattice_agent.usage.local_secret import load_local_secret
 from lattice_agent.usage.loopback import endpoint, is_loopback
-from lattice_agent.usage.messages import Collector, values_report
+from lattice_agent.usage.messages import Collector, one_line, values_report
 from lattice_agent.usage.normalise import ABSURD_BYTES, normalise
 from lattice_agent.usage.parse import parse_statistics, parse_usage
 from lattice_agent.usage.protobuf import fields
 from lattice_agent.usage.statistics import user_sums
 from lattice_agent.usage.stats_messages import query_answer, uptime_answer
 from lattice_agent.usage.url import LoopbackUrlSource, loopback_url
+from lattice_agent.usage.xray_cli import _check
 from lattice_agent.wire.base import decode
 from lattice_agent.wire.usage import UsageReport
 from server_stub.rules.usage_report import check_report
 from tests.fuzz.form import headed, pieces, text
 from tests.fuzz.target import Target
 
+T = TypeVar("T")
 _NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _CONTEXT: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Not used; to make the default one for each input would cost more than the reading."""
@@ -179,6 +187,33 @@ def _books(data: bytes) -> None:
     trio.run(main)
 
 
+@cache
+def _path() -> Path:
+    return Path(tempfile.mkdtemp(prefix="lattice-fuzz-"), "usage.json")
+
+
+def _file(data: bytes) -> None:
+    _path().write_bytes(data)
+    source = FileSource(_path(), run_sync=_at_once, booted_s=lambda: 0.0)
+    assert trio.run(source.read) == parse_usage(data)
+
+
+async def _at_once(work: Callable[[], T], /) -> T:
+    return work()
+
+
+def _xray_complaint(data: bytes) -> None:
+    """What xray says when it fails goes into a report, on one line."""
+    finished = Finished(1, Capture(10), Capture(len(data) + 1))
+    finished.stderr.take(data)
+    try:
+        _check(finished)
+    except UsageSourceError as error:
+        said = one_line(str(error))
+    assert said.isprintable()
+    assert len(said) < 500
+
+
 def _one_line_names(data: bytes) -> None:
     head, rest = headed(data)
     names = {head: "u1"} if head else {}
@@ -223,6 +258,8 @@ TARGETS: Final = (
         "usage.http_source", ("lattice_agent.usage.url", "lattice_agent.usage.source"), _http_source,
         (UsageSourceError,), "only errors we have words for; the secret is in none",
     ),
+    Target("usage.file", ("lattice_agent.usage.file",), _file, (UsageSourceError,), "the same as the document alone"),
+    Target("usage.xray_complaint", ("lattice_agent.usage.xray_cli",), _xray_complaint, (), "one line of bounded length"),
     Target("usage.endpoint", ("lattice_agent.usage.loopback",), _loopback, (ConfigError,),
            "a loopback address, which reads the same when written", longest=1_024),
     Target("usage.url", ("lattice_agent.usage.url",), _loopback_url, (ConfigError,), "a loopback host without user",

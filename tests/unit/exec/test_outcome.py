@@ -197,7 +197,14 @@ def test_go_words_for_signals() -> None:
         *("user defined signal 2", "broken pipe", "alarm clock", "terminated"),
     ]
     assert {number: signal_text(number) for number in (16, 17, 24, 25, 26, 27, 29, 30, 31, 34)} == {
-        **{16: "signal 16", 17: "signal 17", 24: "CPU time limit exceeded", 25: "file size limit exceeded"},
-        **{26: "virtual timer expired", 27: "profiling timer expired", 29: "I/O possible", 30: "power failure"},
-        **{31: "bad system call", 34: "signal 34"},
+        16: "signal 16",
+        17: "signal 17",
+        24: "CPU time limit exceeded",
+        25: "file size limit exceeded",
+        26: "virtual timer expired",
+        27: "profiling timer expired",
+        29: "I/O possible",
+        30: "power failure",
+        31: "bad system call",
+        34: "signal 34",
     }

@@ -187,9 +187,7 @@ def test_weak_point_07_poll_rhythm() -> None:
         *((None, 0.5, True, 60.0), (0.0, 0.0, True, 54.0), (0.0, 1.0, True, 66.0)),
     ],
 )
-def test_the_rhythm_of_who_sets_nothing(
-    since_work_s: float | None, chance: float, told: bool, expected: float
-) -> None:
+def test_the_rhythm_of_who_sets_nothing(since_work_s: float | None, chance: float, told: bool, expected: float) -> None:
     """Every 5 s, every second for a minute after work, every minute while the control plane tells; +- 10 %."""
     delay = decide.poll_delay(PollRhythm(), got_work=False, since_work_s=since_work_s, chance=chance, told=told)
     assert delay == pytest.approx(expected)
@@ -206,6 +204,7 @@ def test_polls_are_for_what_was_forgotten_while_the_control_plane_tells_of_work(
     assert (delay(chance=0), delay(chance=1)) == (pytest.approx(54), pytest.approx(66))
     seldom = replace(rhythm, idle_s=600)
     assert decide.poll_delay(seldom, got_work=False, since_work_s=None, chance=0.5, told=True) == pytest.approx(600)
+    assert decide.poll_delay(PollRhythm(idle_s=6), got_work=False, since_work_s=None, chance=0.5, told=True) == 60
     often = replace(rhythm, idle_s=0.5)
     assert decide.poll_delay(often, got_work=False, since_work_s=None, chance=0.5, told=True) == pytest.approx(6)
 
