@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-VALUES: Final = (
+VALUES: Final[tuple[Any, ...]] = (
     None, True, False, 0, -1, 1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**30, 0.5, -0.0, 1e308,
     "", "0", "a", "-1", "nan", "\x00", "\x1b[31m", "\u202e", "\ud800", "\ufeff", "é" * 9, "x" * 300, "\r\n", "../..",
     "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "2026-02-30T00:00:00Z", "2026-01-02T03:04:05.123456789+14:00",

@@ -11,10 +11,8 @@ from typing import Final
 from tests.fuzz.rooms import all_targets
 
 _ROOT: Final = Path(__file__).parents[2]
-_READS: Final = re.compile(
-    r"^ *(async )?def _*(parse|parsed|read|decode|validate|interpret|examine|verify|feed|classify|normalise|judge)(_\w*)?\(",
-    re.MULTILINE,
-)
+_VERBS: Final = "parse|parsed|read|decode|validate|interpret|examine|verify|feed|classify|normalise|judge"
+_READS: Final = re.compile(rf"^ *(async )?def _*({_VERBS})(_\w*)?\(", re.MULTILINE)
 NOT_TRIED: Final = {
     "lattice_agent.cli.doctor": "prints what ``sandbox.probe`` tries",
     "lattice_agent.cli.policy": "prints what ``settings.policy`` tries",

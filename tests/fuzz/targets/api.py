@@ -5,7 +5,7 @@ An input holds requests with a form feed between them: a line ``METHOD path?quer
 """
 
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import httpx
@@ -104,7 +104,7 @@ def _credentials(data: bytes) -> None:
     trio.run(main, prepared())
 
 
-Message = dict[str, Any]
+Message = MutableMapping[str, Any]
 
 
 async def _frames(data: bytes, known: Prepared) -> None:
@@ -157,12 +157,14 @@ TARGETS: Final = (
     Target("api.operator", ("server_stub.api.body", "server_stub.api.queries", "server_stub.api.orders",
            "server_stub.rules.task_limits", "server_stub.rules.tags", "server_stub.rules.metric_history",
            "server_stub.rules.policy_preview"), _asking(_operator), (), _NO_FAULT),
-    Target("api.browser", ("server_stub.dashboard.forms", "server_stub.dashboard.draft", "server_stub.dashboard.visits"),
-           _asking(_browser), (), "no fault; what was sent is text on the page, never an element or a script"),
+    Target("api.browser", ("server_stub.dashboard.forms", "server_stub.dashboard.draft",
+           "server_stub.dashboard.visits"), _asking(_browser), (),
+           "no fault; what was sent is text on the page, never an element or a script"),
     Target("api.stranger", ("server_stub.dashboard.login", "server_stub.api.gate", "server_stub.rules.local_paths"),
            _asking(_stranger), (), "no fault, and no way in", longest=16_384),
     Target("api.credentials", ("server_stub.api.gate", "server_stub.api.sessions"), _credentials, (), "nobody gets in",
            longest=8_192),
-    Target("api.frames", ("server_stub.api.control_stream", "server_stub.api.live_output", "server_stub.rules.live_output"),
+    Target("api.frames", ("server_stub.api.control_stream", "server_stub.api.live_output",
+           "server_stub.rules.live_output"),
            lambda data: trio.run(_frames, data, prepared()), (), "the stream goes on to its end"),
 )  # fmt: skip

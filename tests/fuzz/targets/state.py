@@ -73,7 +73,7 @@ def _sound_chain() -> bytes:
 
 
 def _journal(data: bytes) -> None:
-    """A row with these texts is read as it was written, and its result is one that can be sent, or is said to be none."""
+    """A row with these texts is read as it was written; its result can be sent, or is said to be none."""
     task_id, _, rest = text(data).partition("\n")
     phase, _, result = rest.partition("\n")
     with closing(_database()) as connection:
