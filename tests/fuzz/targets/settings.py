@@ -215,7 +215,8 @@ def _min_level(data: bytes) -> None:
 
 TARGETS: Final = (
     Target("settings.flags", ("lattice_agent.cli.goflags", "lattice_agent.cli.commandline",
-           "lattice_agent.config.load"), _flags, (FlagError, HelpRequested, ConfigError), "the same words give the same settings", longest=8_192),
+           "lattice_agent.config.load"), _flags, (FlagError, HelpRequested, ConfigError),
+           "the same words give the same settings", longest=8_192),
     Target("settings.environment", ("lattice_agent.config.sources", "lattice_agent.config.unbuilt"), _environment,
            (ConfigError,), "warnings are printable", longest=8_192),
     Target("settings.configuration", ("lattice_agent.config.file", "lattice_agent.config.sources",
@@ -225,7 +226,8 @@ TARGETS: Final = (
     Target("settings.task", ("lattice_agent.exec.policy",), _task, (), "without a grant a task runs at strict, or not"),
     Target("settings.header", ("lattice_agent.exec.script_header", "server_stub.rules.script_header"), _header, (),
            "agent and server read the same level", words=("# lattice: level=network", "// lattice: level=host")),
-    Target("settings.script", ("lattice_agent.cli.script_source",), _script, (ScriptError,), "one of four interpreters"),
+    Target("settings.script", ("lattice_agent.cli.script_source",), _script, (ScriptError,),
+           "one of four interpreters"),
     Target("settings.sent_script", ("server_stub.cli.script",), _sent_script, (ControlError,), "sent as it is written"),
     Target("settings.duration", ("lattice_agent.config.golang", "server_stub.cli.arguments"), _duration,
            (ValueError,), "written and read again it is the same; both readers agree", longest=2_048),
