@@ -1,9 +1,12 @@
-"""The command ``lattice-agent`` that kills itself around one commit of its journal: ``python -I crashing_agent.py
-STEERING POINT FLAGS...``
+"""The command ``lattice-agent`` that kills itself: ``python -I agent_program.py STEERING FUSE POINT FLAGS...``
 
-The program is the production one, its restart included. Three places are wrapped in the restarted process: the journal
-notes which transition is being written, the database connection sends SIGKILL around the COMMIT that makes it durable,
-and the clock that leases are judged by follows the steering file. POINT may be empty: then only the clock is steered.
+The program is the production one, its restart included. In the restarted process the clock that leases are judged by
+follows the steering file, and both FUSE and POINT may be empty.
+
+FUSE: the crash points of ``tests.crashes.points`` are compiled in, here and in the spawner; this file is their fuse.
+
+POINT: the process ends around one commit of its journal. The journal notes which transition is being written, and the
+database connection sends SIGKILL around the COMMIT that makes it durable.
 
 A transition is named by its phases, "waiting to running", and where the phase stays by what changes in it: "running
 adopted" (a new lease id) and "finished shrunk" (a smaller result).
@@ -23,7 +26,7 @@ ANY = "any"
 
 
 @dataclass(frozen=True)
-class Point:
+class Transition:
     """Where to die: ``when`` is ``before`` or ``after`` the commit of the ``number``-th such transition."""
 
     transition: str
@@ -34,7 +37,7 @@ class Point:
         return f"{self.when}:{self.number}:{self.transition}"
 
     @classmethod
-    def parse(cls, text: str) -> "Point":
+    def parse(cls, text: str) -> "Transition":
         when, number, transition = text.split(":")
         return cls(transition, when, int(number))
 
@@ -42,7 +45,7 @@ class Point:
 class Watch:
     """Counts the transitions that are written; ``due`` once the transaction holds the one to die at."""
 
-    def __init__(self, point: Point) -> None:
+    def __init__(self, point: Transition) -> None:
         self.point = point
         self._left = point.number
 
@@ -84,7 +87,7 @@ def transition(before: Any, after: Any) -> str:
     return f"{after.phase} {'shrunk' if before.shrunk != after.shrunk else 'adopted'}"
 
 
-def die_at(point: Point) -> None:
+def die_at(point: Transition) -> None:
     from lattice_agent.state.journal import Journal, TaskRow
 
     DyingConnection.watch = watch = Watch(point)
@@ -113,29 +116,48 @@ def follow_clock(file: Path) -> None:
     clock.boot_time = boot_time  # before ``app`` takes it from there
 
 
-def restart_here(steering_path: str, point: str) -> None:
+def compile_points_in(fuse: str) -> None:
+    """Here, and in every spawner that is started from here."""
+    from tests.crashes import hook, points
+
+    hook.install(points.POINTS, Path(fuse))
+    from lattice_agent.exec import launch
+
+    program = launch._program
+
+    def program_with_points(fd: int) -> str:
+        system, places, rest = program(fd).split("; ", 2)  # only then it knows where to import from
+        imports = "from pathlib import Path; from tests.crashes import hook, points"
+        return f"{system}; {places}; {imports}; hook.install(points.POINTS, Path({fuse!r})); {rest}"
+
+    launch._program = program_with_points
+
+
+def restart_here(steering_path: str, fuse: str, point: str) -> None:
     """The agent's restart of itself leads back to this program."""
     execve = os.execve
 
     def restart(path: str, argv: list[str], environ: dict[str, str]) -> NoReturn:
-        execve(path, [path, "-I", __file__, steering_path, point, argv[-1]], environ)
+        execve(path, [path, "-I", __file__, steering_path, fuse, point, argv[-1]], environ)
 
     os.execve = restart  # type: ignore[assignment]
 
 
 def main() -> int:
-    steering_path, point, *words = sys.argv[1:]
+    steering_path, fuse, point, *words = sys.argv[1:]
     sys.path.insert(0, str(ROOT))
     sys.argv = ["lattice-agent", *words]
     from lattice_agent.cli import main as command
     from lattice_agent.cli.scrub import resume_descriptor
 
     if resume_descriptor(words) is None:
-        restart_here(steering_path, point)
+        restart_here(steering_path, fuse, point)
         return command()
+    if fuse:
+        compile_points_in(fuse)
     follow_clock(Path(steering_path))
     if point:
-        die_at(Point.parse(point))
+        die_at(Transition.parse(point))
     return command()
 
 

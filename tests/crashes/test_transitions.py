@@ -17,7 +17,7 @@ import pytest
 
 from lattice_agent.exec.policy import AGENT_UPDATE_MARK, REPLACEMENT_REFUSED
 from lattice_agent.tasks.shape import INTERRUPTED, TRUNCATED
-from tests.rigs.crashing_agent import ANY, Point
+from tests.crashes.agent_program import ANY, Transition
 from tests.rigs.real_processes import Site
 from tests.rigs.steered_plane import SteeredPlane, control_plane
 
@@ -38,7 +38,7 @@ class Story:
     ) -> None:
         """With one slot there is no poll while the task waits or runs, so the order of things is certain."""
         flags = ("--slots", str(slots))
-        with self.site.agent(*flags, steered_by=self.plane, die_at=Point(transition, when)) as agent:
+        with self.site.agent(*flags, steered_by=self.plane, die_at=Transition(transition, when)) as agent:
             meanwhile()
             agent.wait_killed()
             agent.wait_spawner_gone()
@@ -237,7 +237,15 @@ def endings(
         yield {case: pool.submit(play_on_a_free_plane, case) for case in cases}
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+EVERYDAY = frozenset({"straight-after_waiting_to_running", "straight-after_running_to_finished"})
+
+
+def chosen(case: Case) -> Any:
+    mark = pytest.mark.sized if str(case) in EVERYDAY else pytest.mark.long
+    return pytest.param(case, marks=mark, id=str(case))
+
+
+@pytest.mark.parametrize("case", [chosen(case) for case in CASES])
 def test_killed_at(endings: dict[Case, Future[Ending]], case: Case) -> None:
     ending = endings[case].result()
     assert ending.result["error"] == case.error
@@ -256,13 +264,14 @@ def plane(tmp_path: Path) -> Iterator[SteeredPlane]:
         yield running
 
 
+@pytest.mark.long
 def test_killed_again_and_again_with_more_tasks_than_slots(plane: SteeredPlane, tmp_path: Path) -> None:
     """Five lives that end at their third to seventh write, whatever it is, then one that may finish."""
     site = Site(tmp_path, plane.url, plane.add_node())
     tasks: list[str] = []
     for number in range(3, 8):
         tasks += [plane.create(site.node, site.script("echo done")) for _ in range(3)]
-        point = Point(ANY, "before" if number % 2 else "after", number)
+        point = Transition(ANY, "before" if number % 2 else "after", number)
         with site.agent("--slots", "2", steered_by=plane, die_at=point) as agent:
             agent.wait_killed()
             agent.wait_spawner_gone()

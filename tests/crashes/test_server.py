@@ -9,10 +9,14 @@ import pytest
 
 from server_stub.bootstrap import create_operator_token
 from server_stub.store.sqlite import SqliteStore
-from tests.rigs.crashing_server import AFTER_COMMIT, BEFORE_COMMIT, HALF_ANSWER
+from tests.crashes.hook import Fuse
 from tests.rigs.server_process import Running, crashing, serving, started
 
 pytestmark = pytest.mark.slow
+
+BEFORE_COMMIT = "a result is taken, not committed"
+AFTER_COMMIT = "a result is committed, not answered"
+HALF_ANSWER = "half of the answer to a result is out"
 
 
 def node_with_leases(server: Running, operator_token: str, count: int) -> tuple[str, list[dict[str, Any]]]:
@@ -39,8 +43,10 @@ def states(server: Running, operator_token: str) -> list[tuple[str, list[str]]]:
     return [(task["status"], [r["stdout"] for r in task["results"]]) for task in shown]
 
 
-@pytest.mark.parametrize("point", [BEFORE_COMMIT, AFTER_COMMIT, HALF_ANSWER])
-@pytest.mark.parametrize("batch", [False, True], ids=["single", "batch"])
+@pytest.mark.parametrize(
+    "point", [BEFORE_COMMIT, *(pytest.param(point, marks=pytest.mark.long) for point in (AFTER_COMMIT, HALF_ANSWER))]
+)
+@pytest.mark.parametrize("batch", [pytest.param(False, marks=pytest.mark.long), True], ids=["single", "batch"])
 def test_killed_while_taking_results(tmp_path: Path, point: str, batch: bool) -> None:
     db_path = tmp_path / "control.db"
     store = SqliteStore(str(db_path))
@@ -48,7 +54,9 @@ def test_killed_while_taking_results(tmp_path: Path, point: str, batch: bool) ->
     store.close()
     count = 2 if batch else 1
 
-    with started(crashing(db_path, point)) as doomed:
+    fuse = Fuse(tmp_path / "fuse")
+    fuse.lay(point)
+    with started(crashing(db_path, fuse.path)) as doomed:
         token, leases = node_with_leases(doomed, operator_token, count)
         path = "/api/agent/task-results" if batch else "/api/agent/task-result"
         many = {"results": [result(lease) for lease in leases]}
@@ -69,14 +77,16 @@ def test_killed_while_taking_results(tmp_path: Path, point: str, batch: bool) ->
         assert states(server, operator_token) == [("finished", ["kept\n"])] * count
 
 
-@pytest.mark.parametrize("point", [BEFORE_COMMIT, AFTER_COMMIT])
+@pytest.mark.parametrize("point", [pytest.param(BEFORE_COMMIT, marks=pytest.mark.long), AFTER_COMMIT])
 def test_killed_while_a_failure_stops_the_rest(tmp_path: Path, point: str) -> None:
     """The failure and what it spares are one change: a server that comes back hands nothing out, or all of it."""
     db_path = tmp_path / "control.db"
     store = SqliteStore(str(db_path))
     operator_token = create_operator_token(store, "op")
     store.close()
-    with started(crashing(db_path, point)) as doomed:
+    fuse = Fuse(tmp_path / "fuse")
+    fuse.lay(point)
+    with started(crashing(db_path, fuse.path)) as doomed:
         with doomed.client(operator_token) as operator:
             tokens = [
                 operator.post("/api/v1/nodes", json={"id": name}).raise_for_status().json()["token"]

@@ -38,7 +38,7 @@ def expect_all_once(plane: Plane, site: Site, tasks: list[str]) -> None:
     assert sorted(start.task_id for start in site.starts()) == sorted(tasks)
 
 
-@pytest.mark.parametrize("wire", ["extended", "base"])
+@pytest.mark.parametrize("wire", ["extended", pytest.param("base", marks=pytest.mark.long)])
 def test_lost_answers_to_results(request: pytest.FixtureRequest, tmp_path: Path, wire: str) -> None:
     """The control plane has the result and the agent does not know: it sends it again and nothing runs again."""
     plane: SteeredPlane = request.getfixturevalue(wire)
@@ -54,6 +54,7 @@ def test_lost_answers_to_results(request: pytest.FixtureRequest, tmp_path: Path,
     expect_all_once(plane, site, tasks)
 
 
+@pytest.mark.long
 def test_lost_answers_to_polls(extended: SteeredPlane, tmp_path: Path) -> None:
     """Tasks were handed out and did not arrive: they come again when their leases have died, and run once."""
     plane = extended
@@ -71,6 +72,7 @@ def test_lost_answers_to_polls(extended: SteeredPlane, tmp_path: Path) -> None:
     expect_all_once(plane, site, tasks)
 
 
+@pytest.mark.long
 def test_leases_that_die_while_tasks_wait_for_a_slot(base: SteeredPlane, tmp_path: Path) -> None:
     """An unmodified control plane hands out three at once; what waits too long is given up, comes again, and runs."""
     site = Site(tmp_path, base.url, base.add_node())

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.crashing_server import HALF_ANSWER, POINTS
+from tests.crashes.hook import Fuse
+from tests.crashes.points import SERVER_POINTS
 from tests.rigs.cutting_proxy import cutting_proxy
 from tests.rigs.real_processes import Site
 from tests.rigs.server_process import crashing, serving, started
@@ -18,17 +19,23 @@ from tests.rigs.steered_plane import Plane, register_operator
 
 pytestmark = pytest.mark.slow
 
+HALF_ANSWER = "half of the answer to a result is out"
+OF_RESULTS = [point.name for point in SERVER_POINTS if "a result is" in point.name or point.name == HALF_ANSWER]
 
-@pytest.mark.parametrize(("point", "batch"), [*((point, False) for point in POINTS), (HALF_ANSWER, True)])
+
+@pytest.mark.long  # one at a time these points are in the matrix too
+@pytest.mark.parametrize(("point", "batch"), [*((point, False) for point in OF_RESULTS), (HALF_ANSWER, True)])
 def test_control_plane_killed_while_it_takes_results(tmp_path: Path, point: str, batch: bool) -> None:
     database = tmp_path / "control.db"
     operator = register_operator(database)
     count = 3 if batch else 1
+    fuse = Fuse(tmp_path / "fuse")
+    fuse.lay(point)
     with cutting_proxy("") as proxy:
         # Results that cannot be delivered one by one, as they come, are delivered together.
         held_back = batch
         proxy.lose_request = lambda path: held_back and path.startswith("/api/agent/task-result")
-        with started(crashing(database, point)) as doomed, closing(Plane(doomed.url, operator)) as plane:
+        with started(crashing(database, fuse.path)) as doomed, closing(Plane(doomed.url, operator)) as plane:
             proxy.upstream = doomed.url
             site = Site(tmp_path, proxy.url, plane.add_node())
             tasks = [plane.create(site.node, site.script("echo kept")) for _ in range(count)]
