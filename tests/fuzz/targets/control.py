@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
 from typing import Any, Final
 from unittest import mock
 
@@ -16,6 +17,7 @@ from server_stub.cli.errors import AnswerError
 from server_stub.cli.event_stream import Event, EventParser
 from server_stub.cli.follow_one import follow_output
 from server_stub.cli.live_output import LiveOutput, LiveStream
+from server_stub.cli.parser import build_parser
 from server_stub.cli.report import items, section
 from server_stub.cli.screen import Screen
 from server_stub.cli.script_text import RESET, ScriptText
@@ -55,6 +57,8 @@ _TOKEN: Final = "lop_" + "a" * 43
 _CODES: Final = frozenset({os.EX_OK, 1, os.EX_USAGE, os.EX_DATAERR, os.EX_UNAVAILABLE, os.EX_TEMPFAIL, os.EX_PROTOCOL,
                            os.EX_NOPERM})  # fmt: skip
 """Every code that the command's own errors have; EX_SOFTWARE would be a fault of ours."""
+_build_parser: Final = cache(build_parser)
+"""Five sixths of a command's time are its parser, which no server has a hand in."""
 _SGR: Final = re.compile(r"\x1b\[[0-9;:]*m")
 
 
@@ -83,7 +87,11 @@ def _server(answer: bytes) -> Iterator[None]:
         return send(transport, request)
 
     known = {"LATTICE_CONTROL_SERVER": "http://127.0.0.1:9", "LATTICE_CONTROL_TOKEN": _TOKEN}
-    with mock.patch.object(httpx.HTTPTransport, "handle_request", over), mock.patch.dict(os.environ, known):
+    with (
+        mock.patch.object(httpx.HTTPTransport, "handle_request", over),
+        mock.patch.dict(os.environ, known),
+        mock.patch("server_stub.cli.parser.build_parser", _build_parser),
+    ):
         yield
 
 
