@@ -33,16 +33,27 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 def changed(data: bytes, most: int, rng: random.Random, words: tuple[bytes, ...]) -> bytes:
-    """Another input of the same form, of at most ``most`` bytes."""
-    head, line_end, rest = data.partition(b"\n")
-    for before, text in ((b"", data), (head + line_end, rest)):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict | list):
-            return (before + _written(_changed_value(value, rng), rng))[:most]
-    return _changed_text(data, rng, words)[:most]
+    """Another input of the same form, of at most ``most`` bytes: of parts between form feeds, one is changed."""
+    parts = data.split(b"\f")
+    at = rng.randrange(len(parts))
+    head, line_end, rest = parts[at].partition(b"\n")
+    whole, behind_head = _changed_json(parts[at], rng), _changed_json(rest, rng)
+    if whole is not None:
+        parts[at] = whole
+    elif behind_head is not None:
+        parts[at] = head + line_end + behind_head
+    else:
+        parts[at] = _changed_text(parts[at], rng, words)
+    return b"\f".join(parts)[:most]
+
+
+def _changed_json(text: bytes, rng: random.Random) -> bytes | None:
+    """Another object or list; None for what is neither."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return _written(_changed_value(value, rng), rng) if isinstance(value, dict | list) else None
 
 
 def _written(value: Any, rng: random.Random) -> bytes:
@@ -122,6 +133,9 @@ def _changed_text(data: bytes, rng: random.Random, words: tuple[bytes, ...]) -> 
 
 
 def _changed_line(line: bytes, rng: random.Random, words: tuple[bytes, ...]) -> bytes:
+    begin = line.find(b"{")
+    if begin >= 0 and rng.random() < 0.8 and (document := _changed_json(line[begin:], rng)) is not None:
+        return line[:begin] + document
     separator = rng.choice([mark for mark in (b" ", b"\t", b":", b"=", b",", b"/", b"\x00") if mark in line] or [b" "])
     parts = line.split(separator)
     at = rng.randrange(len(parts))
