@@ -1,10 +1,8 @@
 """What the owner of a node and its scripts write: flags, variables, TOML, durations, headers, host names."""
 
-import tempfile
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +28,7 @@ from server_stub.cli.script import checked_script
 from server_stub.errors import ControlError
 from server_stub.rules.script_header import HeaderError as ServerHeaderError
 from server_stub.rules.script_header import asked_level as server_asked_level
-from tests.fuzz.form import chosen, headed, text
+from tests.fuzz.form import chosen, headed, scratch, text
 from tests.fuzz.target import Target
 
 _USER: Final = 1000
@@ -56,10 +54,8 @@ def _environment(data: bytes) -> None:
     assert all(warning.isprintable() for warning in loaded.warnings)
 
 
-@cache
 def _file() -> Path:
-    folder = tempfile.mkdtemp(prefix="lattice-fuzz-")
-    return Path(folder, "agent.toml")
+    return scratch() / "agent.toml"
 
 
 def _configuration(data: bytes) -> None:

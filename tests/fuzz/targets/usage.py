@@ -1,10 +1,8 @@
 """Counters become money: documents, statistics, gRPC and HTTP of a proxy core that may be anything."""
 
 import ssl
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, TypeVar
@@ -37,7 +35,7 @@ from lattice_agent.usage.xray_cli import _check
 from lattice_agent.wire.base import decode
 from lattice_agent.wire.usage import UsageReport
 from server_stub.rules.usage_report import check_report
-from tests.fuzz.form import headed, pieces, text
+from tests.fuzz.form import headed, pieces, scratch, text
 from tests.fuzz.target import Target
 
 T = TypeVar("T")
@@ -188,9 +186,8 @@ def _books(data: bytes) -> None:
     trio.run(main)
 
 
-@cache
 def _path() -> Path:
-    return Path(tempfile.mkdtemp(prefix="lattice-fuzz-"), "usage.json")
+    return scratch() / "usage.json"
 
 
 def _file(data: bytes) -> None:
