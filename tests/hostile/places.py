@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tests.hostile.cell_rig import AGENTS, Agent, Seen, World, eventually
@@ -59,8 +60,9 @@ class Place:
     _before: Inventory | None = None
     _memory: dict[int, dict[str, int]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def agent(self) -> Agent:
+        """The same from the beginning of the attack to its end."""
         return self.agents.get(self.who)
 
     @property
