@@ -24,7 +24,6 @@ from lattice_agent.exec.requests import (
     KillCell,
     Message,
     PrepareCell,
-    Refused,
 )
 from tests.rigs.cells import StagedCell
 
@@ -268,7 +267,7 @@ async def test_a_refusal_is_a_failure_too(desk: Desk, nursery: trio.Nursery) -> 
         taking = Taking(pool)
         nursery.start_soon(taking)
         await quiet()
-        pool.refused(Refused(1, b"PrepareCell: 64 cells now"))
+        pool.failed(1, "PrepareCell: 64 cells now")
         await quiet()
         assert taking.failure == "SandboxError: PrepareCell: 64 cells now"
 
