@@ -14,7 +14,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from lattice_agent.exec.cells import KEPT
-from tests.hostile.cell_rig import PLACES, QUEUES, Agent, Process, eventually
+from tests.hostile.cell_rig import Agent, eventually
+from tests.hostile.world import PLACES, QUEUES, Process
 
 KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time")
 AGENT_HOLDS, SPAWNER_HOLDS = 6, 1 + KEPT

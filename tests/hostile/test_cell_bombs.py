@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.cell_rig import CORPUS, MIB, OUTSIDE_LIMITS, PYTHON, Seen, World, eventually, plainly, script
+from tests.hostile.cell_rig import CORPUS, OUTSIDE_LIMITS, PYTHON, Seen, eventually, plainly, script
 from tests.hostile.places import Place
+from tests.hostile.world import MIB, World
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.hostile.cell_rig import MIB, ROOT, Seen, World, plainly
+from tests.hostile.cell_rig import Seen, plainly
 from tests.hostile.places import Place
+from tests.hostile.world import MIB, ROOT, World
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 

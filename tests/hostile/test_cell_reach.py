@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import pytest
 
 from tests.hostile.cell_agent import LEAKED_PIPE, LEAKED_SOCKET
-from tests.hostile.cell_rig import AGENTS, PYTHON, ROOT, Agent, Seen, World, a_terminal, inner_pid, only_child, plainly
+from tests.hostile.cell_rig import PYTHON, Agent, Seen, a_terminal, plainly
 from tests.hostile.places import Agents, Place
 from tests.hostile.test_landlock_scope import pending
+from tests.hostile.world import AGENTS, ROOT, World, inner_pid, only_child
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 
