@@ -83,7 +83,6 @@ HELD_AT_HOST = {
 """What even level host refuses."""
 SPOILERS = {"mounts", "escapes"}
 """They leave mounts where they are let, at level host, and a world that is of no more use."""
-LEFT_AT_HOST = frozenset({"keys", "standing", "files", "sockets", "interfaces", "zombies"})
 
 
 @dataclass(frozen=True)
@@ -313,7 +312,7 @@ def judge_at_host(probe: Probe, place: Place, seen: Seen, through: set[str], out
     if probe.name in SPOILERS:
         place.verdict_on_a_spoiled_world(probe.name, told)
     else:
-        place.verdict(probe.name, told, declared=LEFT_AT_HOST)
+        place.verdict(probe.name, told)
 
 
 OWN_VARIABLES = {"PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR"}
