@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.hostile.world import AGENTS, MIB, REPOSITORY, ROOT, SETTLE_S, World, inner_pid, only_child
+from tests.hostile.world import AGENTS, MIB, REPOSITORY, ROOT, SETTLE_S, Process, World, inner_pid, only_child
 
 CORPUS = Path(__file__).parent / "corpus"
 PYTHON = "/usr/bin/python3"
@@ -219,8 +219,12 @@ class Agent:
     @property
     def spawner(self) -> int:
         """Process id of its spawner, as the world calls it."""
+        return self.spawner_among(self.world.processes())
+
+    def spawner_among(self, processes: list[Process]) -> int:
+        """The same, of processes that were looked at."""
         agent = self.pid
-        return next(process.pid for process in self.world.processes() if process.parent == agent)
+        return next(process.pid for process in processes if process.parent == agent)
 
     def begin(
         self,

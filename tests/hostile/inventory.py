@@ -84,10 +84,11 @@ def take_inventory(agent: Agent) -> Inventory:
     world = agent.world
     proc = world.path("/proc")
     present = world.processes()
-    waiting = waiting_cells(present, agent.spawner)
+    spawner = agent.spawner_among(present)
+    waiting = waiting_cells(present, spawner)
     cells = len({process.pid_namespace for process in waiting})
     entries = [entry for entry in proc.iterdir() if entry.name.isdigit()]
-    watched = {"agent": proc / str(agent.pid), "spawner": proc / str(agent.spawner)}
+    watched = {"agent": proc / str(agent.pid), "spawner": proc / str(spawner)}
     held = {"agent": AGENT_HOLDS * cells, "spawner": SPAWNER_HOLDS * cells}
     return Inventory(
         processes=tuple(sorted(left_by_scripts(agent, present))),
@@ -127,7 +128,7 @@ def waiting_cells(present: list[Process], spawner: int) -> list[Process]:
 def left_by_scripts(agent: Agent, present: list[Process] | None = None) -> list[str]:
     """Processes of the world that are neither the spawner nor a cell that waits, nor put there from outside."""
     everything = agent.world.processes() if present is None else present
-    spawner = agent.spawner
+    spawner = agent.spawner_among(everything)
     waiting = {process.pid for process in waiting_cells(everything, spawner)}
     return [
         f"{process.pid} {process.name} {process.arguments}"
