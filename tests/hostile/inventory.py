@@ -145,7 +145,8 @@ def namespaces(entries: list[Path], waiting: set[str]) -> dict[str, int]:
     for entry in entries:
         (waited_in if entry.name in waiting else lived_in).update(map(target_of, list_of(entry / "ns")))
         held.update(map(target_of, list_of(entry / "fd")))
-    found = lived_in | held - waited_in
+    # The spawner holds the mount namespace of every cell, and for each profile those that its cells begin in.
+    found = lived_in | {target for target in held if target not in waited_in or not target.startswith("mnt:")}
     counted = Counter(target.split(":")[0] for target in found if re.fullmatch(r"\w+:\[\d+\]", target))
     return {kind: counted[kind] for kind in KINDS}
 
