@@ -1,7 +1,7 @@
 """One node: an agent of real services, life after life on one state directory, as ``lattice_agent.app`` composes it."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -45,6 +45,7 @@ from lattice_agent.wire.metrics import Metrics
 from lattice_agent.wire.policy import PolicySummary
 from lattice_agent.wire.runtime import AgentRuntime
 from tests.rigs.lease_loop import CrashedError
+from tests.sim.bounds import check_bounds
 from tests.sim.party import NETWORK, PARTY, Party, WallClock
 from tests.sim.scenario import How, Job, NodePlan
 from tests.sim.scripts import Scripts, decide
@@ -67,6 +68,7 @@ class Life:
         self._rng = random.Random(f"{node.seed} {node.name} life {number}")
         self.party = Party(node.name, node.wall)
         self._state = StateDirectory(node.place)
+        self.connection = self._state.connection
         self._audit = AuditLog(node.place / "audit.log", now=self._stamp)
         self.commit = GroupCommit(self._state.connection, self._state.path, self.party.call)
         self.journal = Journal(self._state.connection, URL, node.name)
@@ -107,7 +109,7 @@ class Life:
         node = self._node
         self.features.on_change(partial(self._set_rate, plane))
         line = Line(plane, LinkHealth(on_change=lambda change: None))
-        sender = Sender(line, self.spool, self.features, node_id=node.name, now=self.now, rng=self._rng)
+        self._sender = sender = Sender(line, self.spool, self.features, node_id=node.name, now=self.now, rng=self._rng)
         self.runs = runs = Runs(
             self.spool,
             self.scripts,
@@ -133,7 +135,7 @@ class Life:
             self.features,
             node_id=node.name,
             interval_s=node.plan.interval_s,
-            sample=lambda load: Sample(HostFacts(), Metrics()),
+            sample=self._sample,
             own_load=OwnLoad,
             run_sync=self.party.call,
             addresses=Addresses,
@@ -152,6 +154,18 @@ class Life:
         if not node.plan.traffic:
             return heartbeat, config
         return heartbeat, config, self._usage(line)
+
+    def _sample(self, load: OwnLoad | None) -> Sample:
+        check_bounds(self._node, self)
+        return Sample(HostFacts(), Metrics())
+
+    def held(self) -> Collection[str]:
+        """Task ids of results that wait for a time of their own."""
+        return self._sender._held
+
+    def commits_pending(self) -> int:
+        """Operations that wait for the store."""
+        return len(self.commit._pending)
 
     def _usage(self, line: Line) -> Service:
         node = self._node

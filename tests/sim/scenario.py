@@ -190,7 +190,7 @@ def _draw_node(rng: random.Random, until_s: float) -> NodePlan:
     return NodePlan(
         slots=rng.choice((1, 2, 4)),
         interval_s=rng.choice((10.0, 30.0, 60.0, 60.0)),
-        poll_idle_s=rng.choice((5.0, 15.0, 30.0)),
+        poll_idle_s=rng.choice((10.0, 30.0, 60.0)),
         wall_moves=_draw_clock(rng, until_s),
         deaths=_draw_deaths(rng, until_s, rng.choice((0, 1, 1, 2, 3)), triggers),
         troubles=tuple(_draw_trouble(rng, until_s) for _ in range(rng.randint(0, 4))),

@@ -1,7 +1,7 @@
 """What is seen while a run goes on: the events of scripts and requests, and what must hold of them at any moment."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,8 @@ class Run:
     """Those that have reached a living agent."""
     started_in: Party | None = None
     outcome: Outcome | None = None
+    is_acknowledged: bool = False
+    """The agent was told that its result is stored."""
     told: dict[str, Any] | None = None
     """What the first result that was sent of it says."""
 
@@ -113,6 +115,11 @@ class Watch:
     def answered(self, node: str, path: str, status: int | None, retry_after_s: float) -> None:
         """It has its answer, or none."""
         self._patience[node].answered(path, status, retry_after_s)
+
+    def acknowledged(self, node: str, task_ids: Iterable[str]) -> None:
+        """The control plane has said that it has the results of these tasks, and the agent has heard it."""
+        for task_id in task_ids:
+            self.run_of(node, task_id).is_acknowledged = True
 
     def leased(self, node: str, task_id: str, lease_id: str) -> None:
         """A lease has reached its agent."""
