@@ -10,7 +10,7 @@ from tests.rigs.extent import extent
 from tests.sim.fleet import INTERVAL_S, most_at_once, run_fleet
 
 AGENTS = extent(16, 50)
-LASTS_S = extent(90.0, 400.0)
+LASTS_S = extent(80.0, 400.0)
 BEATS, POLLS = "/api/agent/metrics", "/api/agent/tasks"
 SHARE, POLLS_SHARE = 0.45, 0.7
 """Of the fleet, within any one second."""
