@@ -30,7 +30,7 @@ def left(folder: Path, value: Value = flat, **course: object) -> Path:
     chance = random.Random(1)
     wanted = {(one.who, name) for one in CRITERIA for name in (one.what, getattr(one, "work", "")) if name}
     rows = [
-        f"{at},{who},1,{what},{value(who, what, at) * (1 if value(who, what, at) < 10 else chance.uniform(0.99, 1.01))}"
+        f"{at},{who},1,{what},{value(who, what, at) * (1 if value(who, what, at) < 10 else chance.uniform(0.9999, 1.0001))}"
         for at in range(0, 1260, 15)
         for who, what in [*sorted(wanted), ("soak", "load1")]
     ]
