@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from lattice_agent import footprint
-from lattice_agent.audit import AuditLog
+from lattice_agent.audit import NOTHING_YET, AuditLog
 from lattice_agent.config import Settings
 from lattice_agent.errors import LatticeError
 from lattice_agent.exec.launch import SpawnerProcess
@@ -34,6 +34,7 @@ from lattice_agent.link.control_stream import ControlStream
 from lattice_agent.link.features import Features
 from lattice_agent.link.health import LinkHealth
 from lattice_agent.link.line import Line
+from lattice_agent.link.names import Lookups
 from lattice_agent.link.settings import LinkSettings
 from lattice_agent.report.addresses import AddressService
 from lattice_agent.report.config_poll import ConfigService
@@ -57,6 +58,7 @@ from lattice_agent.tasks.sender import Sender
 from lattice_agent.tasks.spool import Spool
 from lattice_agent.tasks.stream_talk import StreamTalk
 from lattice_agent.tasks.tidy import Tidying
+from lattice_agent.threads import run_in_thread
 from lattice_agent.usage_sources import configured_sources, legal_names, reading_moment
 from lattice_agent.wire.ext import BATCH_RESULTS
 
@@ -94,6 +96,12 @@ def _open_state(settings: Settings) -> Iterator[tuple[StateDirectory, AuditLog]]
     state = StateDirectory(settings.state.dir)
     try:
         with AuditLog(settings.state.dir / "audit.log") as audit:
+            if state.is_new and audit.head != NOTHING_YET:
+                log.warning(
+                    "%s is new, but the audit beside it is not: what the last one held is gone (unsent results, "
+                    "and which tasks have run)",
+                    settings.state.dir / "state.db",
+                )
             yield state, audit
     finally:
         state.close()
@@ -128,7 +136,8 @@ async def _main(
         requests_per_s=BASE_RATE,
     )
     async with ControlPlane(link, settings.agent.token) as control_plane:
-        record = TaskAudit(audit, plane.base_url, trio.to_thread.run_sync)
+        trio.socket.set_custom_hostname_resolver(Lookups())
+        record = TaskAudit(audit, plane.base_url, run_in_thread)
         async with trio.open_nursery() as records:
 
             def on_linger_end(over: LingerEnd) -> None:
@@ -342,7 +351,7 @@ def _in_own_thread(*, abandon_on_cancel: bool = False) -> Any:
 
     With ``abandon_on_cancel`` a read of a hung file system is left behind, and no second one starts while it hangs.
     """
-    return partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(1), abandon_on_cancel=abandon_on_cancel)
+    return partial(run_in_thread, limiter=trio.CapacityLimiter(1), abandon_on_cancel=abandon_on_cancel)
 
 
 def _text(path: Path | None) -> str | None:

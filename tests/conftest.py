@@ -1,4 +1,7 @@
-"""What tests say they need (markers), and what happens where it is not there: skipped here, failed in CI."""
+"""What tests say they need (markers), and what happens where it is not there: skipped here, failed in CI.
+
+Property tests are ``sized`` without saying so.
+"""
 
 import importlib.util
 import os
@@ -7,6 +10,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+
+from tests.rigs.extent import extent
 
 collect_ignore = ["hosts"]  # recorded hosts link in circles as sysfs does, and hold no tests
 PROGRAMS = {
@@ -26,7 +31,7 @@ def pytest_configure() -> None:
         from hypothesis import settings
 
         # No test measures time: an example that takes long says nothing on a machine that others use as well.
-        settings.register_profile("untimed", deadline=None)
+        settings.register_profile("untimed", deadline=None, max_examples=extent(25, 100))
         settings.load_profile("untimed")
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -42,8 +47,11 @@ def _missing(marker: str) -> str:
     return ", ".join(name for name in PROGRAMS.get(marker, ()) if shutil.which(name, path=SEARCH) is None)
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.sized)
         for marker in ("needs_root", "needs_fuse", *PROGRAMS):
             if item.get_closest_marker(marker) and (lacks := _missing(marker)):
                 item.add_marker(pytest.mark.skip(reason=f"needs {lacks}"))

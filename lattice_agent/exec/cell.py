@@ -183,9 +183,13 @@ class Template:
     def finish(self) -> str:
         """Take what the maker has sent; empty, or why there is no template."""
         assert self._socket is not None
-        data, passed = seqpacket.receive(self._socket, REASON_MOST) or (b"", [])
-        self._socket.close()
-        self._socket = None
+        try:
+            data, passed = seqpacket.receive(self._socket, REASON_MOST) or (b"", [])
+        except seqpacket.CutMessageError as error:  # no descriptor left: it is made again for the next cell
+            return str(error)
+        finally:
+            self._socket.close()
+            self._socket = None
         if data[:1] != FINISHED:
             seqpacket.close_all(passed)
             self.unmapped = data[:1] == UNMAPPED

@@ -10,11 +10,12 @@ from typing import Final, Protocol
 
 import trio
 
+from lattice_agent.complaints import Complaints
 from lattice_agent.errors import SandboxError
 from lattice_agent.exec.cell_ends import CellEnds, prepare_request
 from lattice_agent.exec.plan import Profile
 from lattice_agent.exec.pool import KEPT, PoolPolicy
-from lattice_agent.exec.requests import CellFailed, CellGone, CellReady, KillCell, Message, Refused
+from lattice_agent.exec.requests import CellFailed, CellGone, CellReady, KillCell, Message
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ BUILD_S: Final = 15.0
 """How long a run waits for a cell: the first one of a profile needs a template, on a machine that may be swapping."""
 REVIEW_S: Final = 5.0
 """How often pools are looked at for cells that are too many, or that could not be built."""
+_CELLS: Final = "cells"
 PROFILES_MOST: Final = 16
 """Profiles with a pool; the one not used for longest loses its cells."""
 
@@ -77,6 +79,7 @@ class CellPool:
         self._of_cell: dict[int, Profile] = {}
         self._single: dict[int, Waiter] = {}
         self._ends: dict[int, CellEnd] = {}
+        self._complaints = Complaints(log)
 
     def keep(self, profile: Profile | None) -> None:
         """Keep cells of this profile ready from now on instead of those of the last; None: of no profile."""
@@ -162,13 +165,9 @@ class CellPool:
             case CellReady():
                 self._ready(CellEnds(message.cell, message.controllers, descriptors))
             case CellFailed():
-                self._failed(message.cell, message.reason.decode("utf-8", "replace"))
+                self.failed(message.cell, message.reason.decode("utf-8", "replace"))
             case CellGone():
                 self._gone(message)
-
-    def refused(self, message: Refused) -> None:
-        """A request about a cell was refused."""
-        self._failed(message.run, message.reason.decode("utf-8", "replace"))
 
     def spawner_died(self) -> None:
         """Every cell is gone. Runs that wait go on waiting for the next spawner's."""
@@ -257,6 +256,7 @@ class CellPool:
             return
         pool.building.discard(cell.number)
         pool.policy.built()
+        self._complaints.over(_CELLS, "cells can be built again")
         if pool.waiters:
             waiter = pool.waiters.popleft()
             waiter.cell = cell
@@ -264,16 +264,17 @@ class CellPool:
         else:
             pool.ready.append(cell)
 
-    def _failed(self, number: int, reason: str) -> None:
+    def failed(self, number: int, reason: str) -> None:
+        """There will be no such cell: it could not be built, was refused, or has not come through."""
         if (single := self._single.get(number)) is not None:
-            single.failure = reason
+            single.failure = single.failure or reason
             single.woken.set()
             return
         profile = self._of_cell.pop(number, None)
         pool = self._pools.get(profile) if profile is not None else None
         if pool is None:
             return
-        log.error("cannot build a cell: %s", reason)
+        self._complaints.say(_CELLS, f"cannot build a cell: {reason}; it is tried again")
         pool.building.discard(number)
         pool.policy.failed(trio.current_time())
         if pool.waiters:
@@ -289,7 +290,7 @@ class CellPool:
             end.killed = message.killed
             end.gone.set()
             return
-        self._failed(message.cell, "it ended before it was ready")
+        self.failed(message.cell, "it ended before it was ready")
         for pool in self._pools.values():
             for cell in pool.ready:
                 if cell.number == message.cell:  # killed by somebody while it waited

@@ -20,6 +20,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from lattice_agent.exec import cell, filter_source, id_mapping
 from lattice_agent.exec.blueprint import (
@@ -34,6 +35,7 @@ from lattice_agent.exec.blueprint import (
     Identity,
 )
 from lattice_agent.exec.kernel import cgroup, libc, seqpacket
+from lattice_agent.exec.kernel.wait import is_child
 from lattice_agent.exec.memory_watch import INTERVAL_MS, SHORTEST_MS, Place, pause_ms
 from lattice_agent.exec.priority import Attention
 from lattice_agent.exec.requests import (
@@ -71,6 +73,9 @@ LAST_WORDS = 3
 BUSY_MOST, BUSY_STEP = 0.5, 0.1
 """Share of the time up to which looks go before others, and how much the last one counts in it: about seven long ones
 in a row, as a cell that gets to its limit with many processes needs them, still do; looks at many cells do not."""
+BLIND_MOST = 20
+"""Looks in a row at a cell that may fail (no descriptor to look with), two seconds; then it is ended: no script runs on
+that nobody watches."""
 WAITING, BUILDING, READY, IN_USE, ENDING = range(5)
 _HOSTNAME = "cell"
 _FAMILIAR = ("/bin/sh", "/etc/ld.so.cache")
@@ -106,6 +111,8 @@ class Cell:
         self.memory_hit = False
         self.killed = 0
         self.successor = 0
+        self.blind = 0
+        """Looks in a row that failed."""
 
     def signal(self, number: int) -> None:
         """Send a signal to the init; nothing happens if it is gone."""
@@ -205,17 +212,27 @@ class Cells:
         for entry in list(self._cells.values()):
             self._build_successor(entry)
             if entry.state == IN_USE and entry.memory_limit and entry.place is not None:
-                used, too_much = entry.place.over(entry.memory_limit)
-                entry.memory_peak = max(entry.memory_peak, used)
-                self._interval_ms = min(self._interval_ms, pause_ms(entry.place.room, self._processors))
-                if too_much:
-                    entry.memory_hit = True
-                    self._kill(entry)
+                self._look(entry, entry.place)
         # Looks begin at the interval, but leave a pause between them.
         ended = time.monotonic_ns()
         self._watched_ns = max(now, ended - (self._interval_ms - SHORTEST_MS) * 1_000_000)
         took_ms = (ended - now) / 1e6
         self._busy += (took_ms / (took_ms + self._interval_ms) - self._busy) * BUSY_STEP
+
+    def _look(self, entry: Cell, place: Place) -> None:
+        try:
+            used, too_much = place.over(entry.memory_limit)
+        except OSError:
+            entry.blind += 1
+            if entry.blind > BLIND_MOST:
+                self._kill(entry)
+            return
+        entry.blind = 0
+        entry.memory_peak = max(entry.memory_peak, used)
+        self._interval_ms = min(self._interval_ms, pause_ms(place.room, self._processors))
+        if too_much:
+            entry.memory_hit = True
+            self._kill(entry)
 
     def ended(self, pid: int) -> bool:
         """A child was reaped; whether it was one of this table's."""
@@ -494,7 +511,11 @@ class Cells:
     def _maker_said(self, entry: Cell) -> None:
         """A maker tells twice: what it has made, and by the end-of-file that native/cell took its place."""
         assert entry.socket is not None
-        received = seqpacket.receive(entry.socket, _REASON_MOST + 1)
+        try:
+            received = seqpacket.receive(entry.socket, _REASON_MOST + 1)
+        except seqpacket.CutMessageError as error:
+            self._give_up(entry, error)
+            return
         if received is None:
             return
         data, passed = received
@@ -509,6 +530,19 @@ class Cells:
         else:
             seqpacket.close_all(passed)
             self._made(entry, entry.order.recipe.failure(data) if data and entry.order is not None else "")
+
+    def _give_up(self, entry: Cell, error: seqpacket.CutMessageError) -> None:
+        """We have no descriptor left for what its maker sent. It is ended, now or when it says who it is."""
+        if entry.state != ENDING:
+            self._tell(CellFailed(entry.number, str(error).encode()), [])
+            entry.state = ENDING
+        if error.data[:1] == cell.BORN:
+            entry.pid = cell.born(error.data)
+            if is_child(entry.pid):
+                os.kill(entry.pid, signal.SIGKILL)
+            else:
+                self.ended(entry.pid)
+        entry.signal(signal.SIGKILL)
 
     def _made(self, entry: Cell, failure: str) -> None:
         assert entry.socket is not None
@@ -568,7 +602,8 @@ class Cells:
         tree_is_its_own = entry.plan.namespaces or entry.state == BUILDING
         # Not of one that takes memory: it would go on taking some while it is counted.
         if entry.state == IN_USE and entry.place is not None and not entry.memory_hit:
-            entry.killed = max(0, entry.place.processes.count_running() - FIRST)
+            with suppress(OSError):  # no descriptor to count with; the kill comes first
+                entry.killed = max(0, entry.place.processes.count_running() - FIRST)
         entry.state = ENDING
         if entry.group is not None:
             entry.group.kill()
@@ -576,9 +611,10 @@ class Cells:
 
     def _gone(self, entry: Cell) -> None:
         if entry.group is not None:
-            used = entry.group.read()
-            entry.memory_peak = max(entry.memory_peak, used.memory_peak or 0)
-            entry.memory_hit = entry.memory_hit or bool(used.oom_kills)
+            with suppress(OSError):  # no descriptor to read it with
+                used = entry.group.read()
+                entry.memory_peak = max(entry.memory_peak, used.memory_peak or 0)
+                entry.memory_hit = entry.memory_hit or bool(used.oom_kills)
         self._forget(entry)
         self._tell(CellGone(entry.number, entry.memory_peak, int(entry.memory_hit), entry.killed), [])
 

@@ -353,11 +353,29 @@ def decode(data: bytes, allowed: frozenset[type[Message]], descriptors: int = 0)
     Raises RefusedMessageError, which says what is wrong but not what the message holds.
     """
     reader = _Reader(data)
+    kind = _kind_in(reader, allowed)
+    if descriptors != kind.descriptors:
+        raise RefusedMessageError(f"{kind.__name__}: {descriptors} descriptors came along, not {kind.descriptors}")
+    return _message_in(reader, kind)
+
+
+def number_in(data: bytes, allowed: frozenset[type[Message]]) -> int:
+    """The number of the run or cell in a message whose descriptors were lost on the way; 0 if it cannot be read."""
+    reader = _Reader(data)
+    try:
+        return number_of(_message_in(reader, _kind_in(reader, allowed)))
+    except RefusedMessageError:
+        return 0
+
+
+def _kind_in(reader: _Reader, allowed: frozenset[type[Message]]) -> type[Message]:
     kind = _TYPES.get(reader.type())
     if kind is None or kind not in allowed:
         raise RefusedMessageError("message type is unknown or not allowed here")
-    if descriptors != kind.descriptors:
-        raise RefusedMessageError(f"{kind.__name__}: {descriptors} descriptors came along, not {kind.descriptors}")
+    return kind
+
+
+def _message_in(reader: _Reader, kind: type[Message]) -> Message:
     values = [reader.field(letter) for letter in kind.layout.values()]
     reader.end()
     return kind(*values)
@@ -400,10 +418,10 @@ def check_cell(request: PrepareCell) -> None:
 
 
 def number_of(request: Message) -> int:
-    """The number of the run or cell that a request to the spawner is about."""
+    """The number of the run or cell that a message with descriptors, or a request to the spawner, is about."""
     if isinstance(request, Run | Destroy):
         return request.run
-    if isinstance(request, PrepareCell | UseCell | TerminateCell | KillCell):
+    if isinstance(request, PrepareCell | UseCell | TerminateCell | KillCell | CellReady):
         return request.cell
     return 0
 

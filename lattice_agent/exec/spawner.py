@@ -67,6 +67,7 @@ from lattice_agent.exec.requests import (
     check_run,
     decode,
     encode,
+    number_in,
     number_of,
 )
 
@@ -144,7 +145,9 @@ class Spawner:
             message = decode(data, TO_SPAWNER, len(passed))
             run = number_of(message)
             HANDLERS[type(message)](self, message, passed)
-        except (seqpacket.CutMessageError, RefusedMessageError) as error:
+        except seqpacket.CutMessageError as error:  # we may have no descriptor left: whose run it was is said
+            self._tell(Refused(number_in(error.data, TO_SPAWNER), str(error).encode()))
+        except RefusedMessageError as error:
             self._tell(Refused(run, str(error).encode()[:_REASON_BYTES]))
         except OSError as error:
             # fork failed (EAGAIN, ENOMEM), there is no descriptor left, or a limit could not be set.

@@ -24,12 +24,14 @@ from lattice_agent.exec.requests import (
     CellFailed,
     CellGone,
     CellReady,
+    KillCell,
     Message,
     Refused,
     RefusedMessageError,
     RunGone,
     decode,
     encode,
+    number_in,
 )
 
 log = logging.getLogger(__name__)
@@ -154,7 +156,9 @@ class SpawnerLink:
                 if not data:
                     return
                 self._hear(decode(data, FROM_SPAWNER, len(passed)), passed)
-            except (RefusedMessageError, seqpacket.CutMessageError) as error:
+            except seqpacket.CutMessageError as error:
+                self._lost_on_the_way(error)
+            except RefusedMessageError as error:
                 seqpacket.close_all(passed)
                 log.error("spawner said something unintelligible: %s", error)
             except OSError:
@@ -168,14 +172,24 @@ class SpawnerLink:
         ticket = self._tickets.get(message.run)
         if isinstance(message, Refused):
             reason = message.reason.decode("utf-8", "replace")
-            log.error("spawner refused a request: %s", reason)
             if ticket is not None:
-                ticket.refusal = reason
+                ticket.refusal = reason  # the run's own outcome tells it
+            elif message.run:
+                self.cells.failed(message.run, reason)
             else:
-                self.cells.refused(message)
+                log.error("spawner refused a request: %s", reason)
         elif ticket is not None:
             ticket.orphans_killed = message.killed
             ticket.gone.set()
+
+    def _lost_on_the_way(self, error: seqpacket.CutMessageError) -> None:
+        """A cell came for whose ends this process has no descriptor left."""
+        number = number_in(error.data, FROM_SPAWNER)
+        if not number:
+            log.error("spawner said something unintelligible: %s", error)
+            return
+        self.cells.failed(number, str(error))
+        self.post(KillCell(number))
 
     def _went_down(self) -> None:
         log.error("spawner %d died; what it was running is interrupted", self._spawner.pid)

@@ -6,6 +6,7 @@ deadline, its thread is left behind, the jobs after it get a new one, and the la
 another thread for as long as the old one hangs. So there are never more threads than jobs, and one.
 """
 
+import errno
 import threading
 import time
 import weakref
@@ -55,11 +56,20 @@ class DeadlineReader(Generic[T]):
 
     def _hand_over(self, jobs: "_Round[T]") -> None:
         if self._worker is None:
-            self._worker = inbox = SimpleQueue[_Round[T] | None]()
-            self._dismiss = weakref.finalize(self, inbox.put, None)
+            inbox = SimpleQueue[_Round[T] | None]()
             # A daemon, so that one that hangs does not keep the program from ending.
-            threading.Thread(target=_work, args=(inbox,), name="facts", daemon=True).start()
+            _start(threading.Thread(target=_work, args=(inbox,), name="facts", daemon=True))
+            self._worker = inbox  # only now: where no thread can be started, none will read from it
+            self._dismiss = weakref.finalize(self, inbox.put, None)
         self._worker.put(jobs)
+
+
+def _start(thread: threading.Thread) -> None:
+    """Raises OSError, as for other things that the machine has no more of."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, "no thread can be started: the limit of processes, or of memory") from error
 
 
 def _work(inbox: "SimpleQueue[_Round[T] | None]") -> None:

@@ -125,6 +125,14 @@ class ControlStream:
 
     async def _talk(self, socket: "WebSocket") -> None:
         """Until the stream ends (LinkError) or is not announced any more."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._exchange, socket)
+            await self._until_wanted(False)
+            nursery.cancel_scope.cancel()
+
+    async def _exchange(self, socket: "WebSocket") -> None:
+        """What is said counts from the first word on: before it, polling must not become rare."""
+        await socket.heard()
         log.info("control stream: open")
         self._connected = True
         self._conversation.opened()
@@ -132,8 +140,6 @@ class ControlStream:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, socket)
                 nursery.start_soon(self._read, socket)
-                await self._until_wanted(False)
-                nursery.cancel_scope.cancel()
         finally:
             self._connected = False
             self._conversation.closed()

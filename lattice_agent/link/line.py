@@ -69,8 +69,11 @@ class Line:
 
         The reply is ok if ``talk`` ended it; ``answer`` is what came instead of a WebSocket.
         """
-        # Loaded when a control plane announces that it speaks it: the libraries are not free (docs/adr/0014).
-        from lattice_agent.link.websocket import converse
+        try:
+            # Loaded when a control plane announces that it speaks it: the libraries are not free (docs/adr/0014).
+            from lattice_agent.link.websocket import converse
+        except OSError as error:  # no descriptor left to load them with
+            return self._noted(path, UnreachableError(f"WebSocket: {error.strerror}", reason=Reason.CONNECT))
 
         async def noted_talk(socket: "WebSocket") -> None:
             self._health.note(path, _OPEN, trio.current_time())

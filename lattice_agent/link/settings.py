@@ -36,8 +36,9 @@ class LinkSettings:
     connect_timeout_s: float = 10.0
     """Name lookup and TCP connection; and again for the TLS handshake."""
 
-    read_timeout_s: float = 20.0
-    """Longest silence while waiting for the answer."""
+    read_timeout_s: float = 30.0
+    """Longest silence while waiting for the answer: the whole exchange, since a control plane whose disk is slow says
+    nothing and answers all the same, and a poll that is given up costs a lease."""
 
     write_timeout_s: float = 20.0
     """Longest time that one piece of the request may take to be accepted."""

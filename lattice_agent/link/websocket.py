@@ -64,6 +64,12 @@ class WebSocket:
             return data
         raise StreamEndedError(f"the control stream: {ending}")
 
+    async def heard(self) -> None:
+        """Waits for the first bytes of the peer: a middle box may have answered the upgrade and swallow the rest."""
+        await self._stream.first.wait()
+        if self._stream.ending:
+            raise StreamEndedError(f"the control stream: {self._stream.ending}")
+
     async def send(self, message: str | bytes) -> None:
         """Send a text or a binary message. Cancelling it in the middle makes the connection useless."""
         await self._guarded(
@@ -71,10 +77,10 @@ class WebSocket:
         )
 
     async def keep_alive(self) -> None:
-        """Ping for ever; the answers are what keeps ``SILENCE_S`` from coming true."""
+        """Ping for ever; the answers are what ``heard`` waits for, and what keeps ``SILENCE_S`` from coming true."""
         while True:
-            await trio.sleep(PING_S)
             await self._guarded(self._session.ping(_PING))
+            await trio.sleep(PING_S)
 
     async def _guarded(self, sending: Awaitable[object]) -> None:
         try:
@@ -159,6 +165,8 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
     def __init__(self, network: httpcore.AsyncNetworkStream) -> None:
         self._network = network
         self.ending = ""
+        self.first = trio.Event()
+        """Something came, or the end."""
         self.write_limit_s = WRITE_S
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002  # never looser
@@ -171,6 +179,7 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
             raise
         if not data:
             self._ended("the server ended the connection")
+        self.first.set()
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002  # never looser
@@ -193,6 +202,7 @@ class _BoundedStream(httpcore.AsyncNetworkStream):
 
     def _ended(self, ending: str) -> str:
         self.ending = self.ending or ending
+        self.first.set()
         return self.ending
 
 

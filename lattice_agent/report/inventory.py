@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import trio
 
+from lattice_agent.complaints import Complaints
 from lattice_agent.facts.inventory.changes import inventory_changes
 from lattice_agent.link.features import Features
 from lattice_agent.link.line import Line
@@ -60,6 +61,7 @@ class InventoryService:
         self._seen: HostInventory | None = None
         self._taken: HostInventory | None = None
         self._taken_at_s = 0.0
+        self._complaints = Complaints(log, logging.WARNING)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Collect and report for ever; nothing is collected while nobody wants it."""
@@ -70,11 +72,23 @@ class InventoryService:
                 self._taken = None  # another server may be there next
                 await trio.sleep(UNANNOUNCED_S)
                 continue
-            inventory = await self._run_sync(self._collect, self._wall_now())
-            self._note_changes(inventory)
-            if self._is_due(inventory):
+            inventory = await self._collected()
+            if inventory is not None and self._is_due(inventory):
                 await self._report(inventory, patience)
             await trio.sleep(spread(PERIOD_S, JITTER, self._rng))
+
+    async def _collected(self) -> HostInventory | None:
+        """None where there is no thread to collect in, or no descriptor to load the code with."""
+        try:
+            inventory: HostInventory = await self._run_sync(self._collect, self._wall_now())
+        except OSError as error:
+            self._complaints.say(
+                self.name, f"inventory not collected: {error.strerror or error}; tried again in a minute"
+            )
+            return None
+        self._complaints.over(self.name, "inventory collected again")
+        self._note_changes(inventory)
+        return inventory
 
     def _note_changes(self, inventory: HostInventory) -> None:
         for change in inventory_changes(self._seen, inventory) if self._seen else ():

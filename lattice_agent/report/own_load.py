@@ -5,6 +5,7 @@ from typing import Final
 
 import trio
 
+from lattice_agent.errors import StateError
 from lattice_agent.facts.detail.own_cost import OwnLoad
 from lattice_agent.link.features import Features
 from lattice_agent.wire.ext import METRICS_DETAIL
@@ -38,6 +39,13 @@ class OwnLoadService:
         lag_s, self._worst_lag_s = self._worst_lag_s, None
         return OwnLoad(lag_s, self._tasks_running(), self._waiting)
 
+    async def _count_waiting(self) -> int | None:
+        """None while the journal cannot be read, which others complain about."""
+        try:
+            return (await self._results_waiting())[0]
+        except StateError:
+            return None
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Measure for ever."""
         task_status.started()
@@ -47,7 +55,7 @@ class OwnLoadService:
                 await trio.sleep(UNANNOUNCED_S)
                 continue
             if ticks % COUNT_EVERY_TICKS == 0:
-                self._waiting, _ = await self._results_waiting()
+                self._waiting = await self._count_waiting()
             ticks += 1
             due = trio.current_time() + TICK_S
             await trio.sleep_until(due)

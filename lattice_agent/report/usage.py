@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from lattice_agent.complaints import Complaints
 from lattice_agent.errors import StateError
 from lattice_agent.link.features import Features
 from lattice_agent.link.line import Line, Reply
@@ -69,10 +70,11 @@ class UsageService:
         self._rng = rng
         self._patience = Patience(RETRY_BASE_S, RETRY_CAP_S)
         self._refusal = ""
+        self._complaints = Complaints(log)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Read and report for ever."""
-        await self._books.load()
+        await self._load()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._readings.run)
             task_status.started()
@@ -82,14 +84,26 @@ class UsageService:
                 await trio.sleep(delay_s)
                 delay_s = await self._one_round()
 
+    async def _load(self) -> None:
+        while True:
+            try:
+                await self._books.load()
+            except StateError as error:
+                self._complaints.say(self.name, f"usage ledger: {error}; {error.hint()}")
+                await trio.sleep(RETRY_CAP_S)
+            else:
+                self._complaints.over(self.name, "usage ledger: can be read")
+                return
+
     async def _one_round(self) -> float:
         """Tells everything there is to tell; returns the seconds until the next round."""
         try:
             delay_s = await self._tell()
+            self._complaints.over(self.name, "usage ledger: works again")
         except StateError as error:
             # Nothing is sent that is not on disk, and nothing on disk is lost.
             self._books.forget_fate()
-            log.error("usage ledger: %s; %s", error, error.hint())
+            self._complaints.say(self.name, f"usage ledger: {error}; {error.hint()}")
             delay_s = RETRY_CAP_S
         return max(delay_s, spread(self._interval_s, JITTER, self._rng))
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import trio
 
+from lattice_agent.complaints import Complaints
 from lattice_agent.errors import StateError
 from lattice_agent.link.backoff import Backoff
 from lattice_agent.link.features import Features
@@ -44,6 +45,7 @@ from lattice_agent.wire.tasks import LeasedTask
 log = logging.getLogger(__name__)
 
 BASE_S, CAP_S = 1.0, 60.0
+_WORK: Final = "work"
 MAX_TAKEN: Final = 64
 """Tasks taken from one answer; the rest is ignored, and comes again when its leases die."""
 KILL_SWITCH_HEADER: Final = "x-lattice-task-execution-disabled"
@@ -78,6 +80,7 @@ class Intake:
         self._rng = rng
         self._patience = Patience(BASE_S, CAP_S)
         self._trouble = Backoff(BASE_S, CAP_S)  # our own: a full spool, a disk that fails
+        self._complaints = Complaints(log)
         self._last_work: float | None = None
         self._kill_switch = False
         self._at_once = False
@@ -126,15 +129,16 @@ class Intake:
                 continue
             try:
                 if spool_full(await self._spool.unsent()):
-                    log.error("the result spool is full; no more work is taken until results are delivered")
+                    self._complaints.say(_WORK, "no work taken: the result spool is full until results are delivered")
                     await trio.sleep(self._trouble.failed(self._rng))
                     continue
                 if self._unwritten:
                     await self._take(self._unwritten)
                 pause = await self._poll()
                 self._trouble.succeeded()
+                self._complaints.over(_WORK, "work is taken again")
             except StateError as error:
-                log.error("no work taken: %s; %s", error, error.hint())
+                self._complaints.say(_WORK, f"no work taken: {error}; {error.hint()}")
                 pause = Pause(trio.current_time() + self._trouble.failed(self._rng), ends_early=False)
             await self._rest(pause)
 

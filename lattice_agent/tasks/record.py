@@ -46,7 +46,7 @@ class TaskAudit:
         else:
             fields["level"] = decision.level.value
             fields["interpreter_path"] = decision.interpreter_path
-        await self._run_sync(self._append_and_sync, "task.decided", fields)
+        await self._in_thread(self._append_and_sync, "task.decided", fields)
 
     async def outcome(self, task_id: str, outcome: Outcome, ended_by: EndedBy | None = None) -> None:
         """After the end of a run; ``ended_by``: who ended it if it was cancelled."""
@@ -71,10 +71,17 @@ class TaskAudit:
         try:
             await self._write(event, fields)
         except StateError as error:
-            log.error("audit record %s is lost: %s; %s", event, error, error.hint())
+            what = f"{event} of task {fields['task_id']}" if "task_id" in fields else event
+            log.error("audit record %s is lost: %s; %s", what, error, error.hint())
 
     async def _write(self, event: str, fields: dict[str, Field]) -> None:
-        await self._run_sync(self._append, event, fields)
+        await self._in_thread(self._append, event, fields)
+
+    async def _in_thread(self, write: Callable[[str, dict[str, Field]], None], event: str, fields: Any) -> None:
+        try:
+            await self._run_sync(write, event, fields)
+        except OSError as error:  # there is no thread to be had: the log itself raises StateError
+            raise StateError(f"audit: {error.strerror}", hint="it is tried again") from None
 
     def _append_and_sync(self, event: str, fields: dict[str, Field]) -> None:
         # A script that takes the machine down must still be found in the record.

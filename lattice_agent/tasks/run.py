@@ -13,6 +13,7 @@ from typing import Final
 
 import trio
 
+from lattice_agent.complaints import Complaints
 from lattice_agent.errors import SandboxError, StateError
 from lattice_agent.exec.outcome import Outcome
 from lattice_agent.exec.plan import Plan, Refusal, TaskRequest
@@ -76,6 +77,7 @@ class Runs:
         self._waiting: deque[TaskRow] = deque()
         self._running: dict[str, RunPath] = {}
         self._cancels = Cancels(self.has)
+        self._complaints = Complaints(log)
         self._moved = trio.Event()
         self._draining = False
         self._give_up_at: float | None = None
@@ -184,7 +186,7 @@ class Runs:
             with path.whole:
                 await self._one(row, path)
         except StateError as error:
-            log.error("task %s not started yet: %s; %s", row.task_id, error, error.hint())
+            self._complaints.say(row.task_id, f"task {row.task_id} not started yet: {error}; {error.hint()}")
             await self._queue_again(row)
         except Exception:
             # A fault of ours must not take the other runs along. Nothing ran: what has started is `_execute`'s.
@@ -248,6 +250,7 @@ class Runs:
         if self._draining or known.task_id in self._cancels:
             return  # it waits in the journal: for the next start, or to be declined
         started = await self._spool.start(known.task_id)
+        self._complaints.over(known.task_id, f"task {known.task_id} starts now")
         await self._execute(started, decision, path)
 
     async def _execute(self, row: TaskRow, plan: Plan, path: RunPath) -> None:
@@ -302,11 +305,12 @@ class Runs:
                 await self._spool.finish(row.task_id, event, text)
                 break
             except Exception as error:  # noqa: BLE001  # whatever it is, the only copy of the result is here
-                log.error("task %s: result not stored: %s", row.task_id, error)
+                self._complaints.say(row.task_id, f"task {row.task_id}: result kept in memory, not stored yet: {error}")
             if self._give_up_at is not None and trio.current_time() >= self._give_up_at:
                 self.unsaved.append(row.task_id)
                 return
             await trio.sleep(STORE_RETRY_S)
+        self._complaints.over(row.task_id, f"task {row.task_id}: result stored")
         self._result_stored(row.task_id)
 
     def _plain(self, row: TaskRow, error: str, detail: RunDetail, started_at: datetime | None = None) -> TaskResult:

@@ -20,6 +20,7 @@ from typing import Final
 
 import trio
 
+from lattice_agent.complaints import Complaints
 from lattice_agent.errors import StateError
 from lattice_agent.link.answer import Answer as HttpAnswer
 from lattice_agent.link.backoff import Backoff
@@ -85,6 +86,8 @@ class Sender:
         self._rng = rng
         self._patience = Patience(LINK_BASE_S, LINK_CAP_S)
         self._trouble = Backoff(LINK_BASE_S, LINK_CAP_S)
+        self._complaints = Complaints(log)
+        self._not_taken = Complaints(log, logging.WARNING)
         # At most one entry per unsent result, and those are bounded by decide.SPOOL_RESULTS.
         self._held: dict[str, _Held] = {}
         self._broken_in_a_row = 0
@@ -119,10 +122,12 @@ class Sender:
                 due, wait_s = await self._due()
                 if due:
                     await self._send_some(due)
+                self._complaints.over(self.name, "result spool: works again")
+                if due:
                     continue
             except StateError as error:
                 # An answer that could not be recorded: the result goes out again, which the server knows to take.
-                log.error("result spool: %s; %s", error, error.hint())
+                self._complaints.say(self.name, f"result spool: {error}; {error.hint()}")
                 await trio.sleep(self._trouble.failed(self._rng))
                 continue
             if work_no == self._work_no:
@@ -234,6 +239,7 @@ class Sender:
             self._broken_in_a_row = 0
             self._trouble.succeeded()
             self._held.pop(row.task_id, None)
+            self._not_taken.over(row.task_id, f"task {row.task_id}: result taken")
         if final:
             await self._spool.settle(final, self._now())
 
@@ -251,7 +257,9 @@ class Sender:
         held = self._held.setdefault(row.task_id, _Held())
         held.until = trio.current_time() + held.backoff.failed(self._rng, verdict.retry_after_s)
         self._broken_in_a_row += 1
-        log.warning("task %s: result not taken (%s), trying others first", row.task_id, verdict.text)
+        self._not_taken.say(
+            row.task_id, f"task {row.task_id}: result not taken ({verdict.text}); kept and sent again, after others"
+        )
 
     def _result_of(self, row: TaskRow) -> TaskResult:
         result = None

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lattice_agent.wire.envelope import ErrorDetail, ErrorEnvelope
 from server_stub.api.answers import message
-from server_stub.errors import Refused, default_code
+from server_stub.errors import Refused, StoreError, default_code
 from server_stub.ids import new_request_id
 
 _LOG: Final = logging.getLogger("lattice_control.http")
@@ -71,6 +71,8 @@ class Envelope:
             if refusal.retry_after_s is not None:
                 answer.headers["retry-after"] = str(ceil(refusal.retry_after_s))
             await exchange.refuse(answer, receive)
+        except StoreError:  # told once by the plane, and not with every request
+            await exchange.refuse(error_answer(scope, 500, "internal_error", ""), receive)
         except ClientDisconnect:
             _LOG.debug("client went away: %r", scope["path"])
         except Exception:  # noqa: BLE001  # the last resort: logged with its traceback, answered 500

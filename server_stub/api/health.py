@@ -35,7 +35,8 @@ async def readyz(request: Request) -> Response:
     """Both checks are one here: audit and data are in the same database."""
     plane = plane_of(request)
     try:
-        await plane.read(_switch)
+        # While writes fail, only another one tells whether they still do: nobody else may be there to try.
+        await (plane.read(_switch) if plane.health.works else plane.write(_switch_again))
     except StoreError:
         return message(Readiness(status="unavailable", checks={"store": "failed", "audit_wal": "failed"}), status=503)
     return message(Readiness(status="ok", checks={"store": "ok", "audit_wal": "ok"}))
@@ -56,6 +57,10 @@ async def show_version(request: Request) -> Response:
 
 def _switch(tables: Tables) -> bool:
     return tables.switches.task_execution_disabled()
+
+
+def _switch_again(tables: Tables) -> None:
+    tables.switches.set_task_execution_disabled(tables.switches.task_execution_disabled())
 
 
 def routes() -> list[BaseRoute]:

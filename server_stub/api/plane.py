@@ -1,7 +1,7 @@
 """What every endpoint works with, and how it gets at the store without blocking the event loop."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -9,9 +9,11 @@ from starlette.requests import HTTPConnection
 
 from server_stub.api.agent_streams import AgentStreams
 from server_stub.api.live_output import LiveOutputs
+from server_stub.api.store_health import StoreHealth
 from server_stub.api.watch import TaskWatch
 from server_stub.clock import Clock
 from server_stub.config import Settings
+from server_stub.errors import StoreError
 from server_stub.passwords import Passwords
 from server_stub.rules.rates import TokenBuckets
 from server_stub.rules.turnstile import turnstile
@@ -69,6 +71,7 @@ class Plane:
     streams: AgentStreams
     passwords: Passwords
     live: LiveOutputs
+    health: StoreHealth = field(default_factory=StoreHealth)
 
     def close(self) -> None:
         """The server stops: nobody goes on waiting. In the event loop's thread."""
@@ -80,11 +83,21 @@ class Plane:
 
     async def read(self, work: Callable[[Tables], T]) -> T:
         """``Store.read``, away from the event loop."""
-        return await self.run_sync(lambda: self.store.read(work))
+        try:
+            return await self.run_sync(lambda: self.store.read(work))
+        except StoreError as error:
+            self.health.failed(error)
+            raise
 
     async def write(self, work: Callable[[Tables], T]) -> T:
         """``Store.write``, away from the event loop; durable when it returns. Not undone by cancellation."""
-        return await self.run_sync(lambda: self.store.write(work))
+        try:
+            outcome = await self.run_sync(lambda: self.store.write(work))
+        except StoreError as error:
+            self.health.failed(error)
+            raise
+        self.health.worked()
+        return outcome
 
 
 def plane_of(connection: HTTPConnection) -> Plane:

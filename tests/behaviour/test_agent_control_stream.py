@@ -147,6 +147,7 @@ async def test_a_restarted_server_is_found_again(nursery: trio.Nursery) -> None:
                 await agent.has_heard(1)
 
 
+@pytest.mark.long
 async def test_a_black_hole_is_noticed_and_recovered_from(
     server: ControlServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -163,6 +164,7 @@ async def test_a_black_hole_is_noticed_and_recovered_from(
     assert "nothing was heard" in caplog.text
 
 
+@pytest.mark.long
 async def test_a_server_that_does_not_read_holds_nothing_up(
     server: ControlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_output_is_there_before_its_script_ends(rig: Rig) -> None:
     assert " on n1: failed: exit code 3, took " in err.splitlines()[-1]
 
 
+@pytest.mark.long
 def test_hostile_output_of_a_real_run_on_a_real_terminal(rig: Rig) -> None:
     output = b"\n".join(CORPUS.values())
     packed = b64encode(zlib.compress(output, 9)).decode()
@@ -118,6 +119,7 @@ def test_hostile_output_of_a_real_run_on_a_real_terminal(rig: Rig) -> None:
     assert plain.stdout == visible_lines(output.decode("utf-8", "replace"))
 
 
+@pytest.mark.long
 def test_what_was_printed_is_the_result_through_a_restart_of_the_server(tmp_path: Path) -> None:
     with reserved_port() as port:
         address = f"127.0.0.1:{port}"
@@ -136,6 +138,7 @@ def test_what_was_printed_is_the_result_through_a_restart_of_the_server(tmp_path
     assert out == "".join(f"line {n}\n" for n in range(1, 2001))
 
 
+@pytest.mark.long
 def test_a_running_task_is_cancelled_and_what_was_killed_is_said(rig: Rig) -> None:
     with rig.following("sleep 300 & echo up; wait", "--timeout=300s") as process:
         assert line_of(process) == "up\n"
@@ -158,6 +161,7 @@ def test_a_running_task_is_cancelled_and_what_was_killed_is_said(rig: Rig) -> No
     assert again.returncode == os.EX_DATAERR
 
 
+@pytest.mark.long
 def test_a_task_by_tag_is_repeated_where_it_failed(rig: Rig) -> None:
     run = ("task", "run", "-", "--tag", "web", "--interpreter", "bash", "--follow")
     failed = rig.control(*run, script="exit 4")
@@ -173,6 +177,7 @@ def test_a_task_by_tag_is_repeated_where_it_failed(rig: Rig) -> None:
     assert refused.returncode == os.EX_DATAERR
 
 
+@pytest.mark.long
 def test_the_node_is_shown_previewed_drained_and_found(rig: Rig) -> None:
     shown = rig.control("node", "show", "n1").stdout
     assert "tags            web" in shown
@@ -188,6 +193,7 @@ def test_the_node_is_shown_previewed_drained_and_found(rig: Rig) -> None:
     assert "node.drain" in rig.control("audit", "--search", "DRAIN").stdout
 
 
+@pytest.mark.long
 def test_an_operator_is_added_gets_a_password_and_is_revoked(rig: Rig, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("correct horse battery\n")

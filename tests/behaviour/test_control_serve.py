@@ -28,6 +28,7 @@ def assert_refused(ran: "subprocess.CompletedProcess[str]", code: int, text: str
     assert_harmless(ran.stderr)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
 def test_cleartext_beyond_loopback_is_refused(tmp_path: Path, host: str) -> None:
     refused = serve("--db", str(tmp_path / "db"), "--listen", f"{host}:0")
@@ -36,6 +37,7 @@ def test_cleartext_beyond_loopback_is_refused(tmp_path: Path, host: str) -> None
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.long
 def test_wrong_settings_are_one_line_that_names_them(tmp_path: Path) -> None:
     db = ("--db", str(tmp_path / "db"), "--listen", "127.0.0.1:0")
     none = str(tmp_path / "none" / "x")
@@ -48,6 +50,7 @@ def test_wrong_settings_are_one_line_that_names_them(tmp_path: Path) -> None:
     assert_refused(serve(*db[:2], "--listen", "no.such.host.invalid:0"), os.EX_CONFIG, "no.such.host.invalid")
 
 
+@pytest.mark.long
 def test_a_ready_file_that_cannot_be_written_ends_it(tmp_path: Path) -> None:
     ran = serve("--db", str(tmp_path / "db"), "--listen", "127.0.0.1:0", "--ready-file", str(tmp_path / "no" / "x"))
 
@@ -56,6 +59,7 @@ def test_a_ready_file_that_cannot_be_written_ends_it(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.long
 def test_a_busy_port_and_a_busy_database_are_told_apart(tmp_path: Path) -> None:
     with plane(tmp_path) as running:
         address = running.url.removeprefix("http://")
@@ -83,6 +87,7 @@ def test_the_first_token_is_private_and_written_once(tmp_path: Path) -> None:
         assert running.token == first
 
 
+@pytest.mark.long
 def test_the_kill_switch_can_be_on_from_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

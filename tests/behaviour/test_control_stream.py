@@ -108,6 +108,7 @@ async def raw_stream(node: Node) -> trio.SocketStream:
     return raw
 
 
+@pytest.mark.long
 async def test_answers_to_pings_do_not_gather_for_a_node_that_does_not_read(tmp_path: Path) -> None:
     pings = (b"\x89\xfd\x00\x00\x00\x00" + b"p" * 125) * 500
     async with live_plane(tmp_path) as plane:
@@ -122,6 +123,7 @@ async def test_answers_to_pings_do_not_gather_for_a_node_that_does_not_read(tmp_
             assert await told(talk) == ("task.ready", "", False)
 
 
+@pytest.mark.long
 async def test_a_flood_of_small_frames_closes_the_stream(tmp_path: Path) -> None:
     async with live_plane(tmp_path) as plane:
         node = await plane.node("n1")
@@ -140,6 +142,7 @@ async def test_a_flood_of_small_frames_closes_the_stream(tmp_path: Path) -> None
             assert await told(talk) == ("task.ready", "", False)
 
 
+@pytest.mark.long
 async def test_a_run_is_noted_once_and_operators_are_told(tmp_path: Path) -> None:
     async with live_plane(tmp_path) as plane:
         node = await plane.node("n1")
@@ -172,6 +175,7 @@ def target_in(event: Event) -> dict[str, object]:
     return dict(target)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("what", "body"), [("disable", {"disabled": True}), ("rotate", {})])
 async def test_streams_of_a_revoked_credential_are_closed_soon(
     tmp_path: Path, what: str, body: dict[str, object]
@@ -188,6 +192,7 @@ async def test_streams_of_a_revoked_credential_are_closed_soon(
         assert (await plane.show(task))["status"] == "leased"
 
 
+@pytest.mark.long
 async def test_more_frames_than_the_rate_are_read_slower_and_not_lost(tmp_path: Path) -> None:
     script = Script([("stdout", b"x")] * 100)
     async with live_plane(tmp_path, limits={"frame_rate": 100, "frame_burst": 10}) as plane:
@@ -236,6 +241,7 @@ async def put_off(node: Node) -> tuple[int, str]:
     return answer.status_code, answer.headers["retry-after"]
 
 
+@pytest.mark.long
 async def test_a_stopping_server_closes_the_streams_in_order(tmp_path: Path) -> None:
     async with live_plane(tmp_path) as plane:
         node = await plane.node("n1")

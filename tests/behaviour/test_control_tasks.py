@@ -107,6 +107,7 @@ def test_a_script_travels_to_a_node_and_its_output_comes_back(
     assert [event["action"] for event in audit] == ["task.result", "task.lease", "task.create", "node.add"]
 
 
+@pytest.mark.long
 def test_what_a_script_prints_cannot_act_on_the_terminal(
     server: Plane, control: Control, agent: Agent, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_what_a_script_prints_cannot_act_on_the_terminal(
     assert_harmless(exact.out)
 
 
+@pytest.mark.long
 def test_several_nodes_end_when_the_last_has_reported(
     server: Plane, control: Control, agent: Agent, tmp_path: Path
 ) -> None:
@@ -142,6 +144,7 @@ def test_several_nodes_end_when_the_last_has_reported(
     ]
 
 
+@pytest.mark.long
 def test_a_failure_limit_stops_the_rest(server: Plane, control: Control, agent: Agent, tmp_path: Path) -> None:
     fleet = [agent, *(enrolled(server, control, f"limit-{number}") for number in range(3))]
     for member in fleet:
@@ -161,6 +164,7 @@ def test_a_failure_limit_stops_the_rest(server: Plane, control: Control, agent: 
     assert ": 3 cancelled, 1 failed" in err.splitlines()[-1]
 
 
+@pytest.mark.long
 def test_an_interrupted_wait_leaves_the_task_which_can_then_be_cancelled(
     server: Plane, control: Control, agent: Agent, tmp_path: Path
 ) -> None:
@@ -192,7 +196,7 @@ def test_a_cancelled_task_ends_the_wait(server: Plane, control: Control, agent: 
     assert err == f"task {follow.task} on {agent.node}: cancelled by admin before it was handed out\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_following_survives_a_kill_and_restart_of_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,6 +213,7 @@ def test_following_survives_a_kill_and_restart_of_the_server(
     assert (code, out) == (0, "after all\n")
 
 
+@pytest.mark.long
 def test_a_server_that_falls_silent_is_asked_again_from_where_it_was(
     server: Plane, control: Control, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:

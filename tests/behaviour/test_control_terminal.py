@@ -49,6 +49,7 @@ def following(api: FakeApi, output: Reply, *options: str) -> list[str]:
     return [*PROGRAM, "task", "output", "task_1", "--follow", *options]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1, 7, CHUNK])
 def test_the_whole_corpus_live_leaves_text_and_colours(api: FakeApi, size: int) -> None:
     output = b"".join(case + b"\n" for name, case in CORPUS.items() if size > 1 or len(case) < 1000)
@@ -76,6 +77,7 @@ def test_without_colours_no_escape_reaches_the_terminal(api: FakeApi) -> None:
     assert b"\x1b" not in terminal.screen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LARGE)
 def test_more_than_any_limit_neither_hangs_nor_grows(api: FakeApi, name: str) -> None:
     """A server that does not keep to the output limit, either."""

@@ -80,6 +80,7 @@ def test_a_user_is_kept_billed_and_forgiven(
     assert "quota_bytes=[0, 2000]" in audit
 
 
+@pytest.mark.long
 def test_a_server_tells_of_expired_users_as_soon_as_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,6 +41,7 @@ def sign_in(server: Running, password: str) -> httpx.Response:
         return browser.post("/login", data=form.fields | {"name": NAME, "password": password})
 
 
+@pytest.mark.long
 def test_sign_ins_that_are_too_many_are_refused(tmp_path: Path) -> None:
     with server_with_password(tmp_path) as (server, _):
         statuses = [sign_in(server, "wrong").status_code for _ in range(9)]
@@ -67,6 +68,7 @@ def test_under_tls_the_cookie_is_held_to_this_host_and_to_tls(tmp_path: Path) ->
             assert own.get("/nodes").status_code == 200
 
 
+@pytest.mark.long
 def test_heartbeats_do_not_wait_for_passwords(tmp_path: Path) -> None:
     """Eight people sign in at once; hashes are made one after the other, away from the store."""
     with server_with_password(tmp_path) as (server, token):
@@ -81,6 +83,7 @@ def test_heartbeats_do_not_wait_for_passwords(tmp_path: Path) -> None:
             assert {one.result().status_code for one in waiting} == {303}
 
 
+@pytest.mark.long
 def test_sign_ins_and_pages_leave_the_server_small(tmp_path: Path) -> None:
     """A hash takes 19 MiB, and gives them back; Jinja2 and argon2 are there from the first page on."""
     with server_with_password(tmp_path) as (server, _):

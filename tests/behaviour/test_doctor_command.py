@@ -106,6 +106,7 @@ def test_root_without_the_right_to_namespaces(world: World) -> None:
     assert "CAP_SYS_ADMIN" in report["rows"]["level strict"]["fix"]
 
 
+@pytest.mark.long
 def test_without_its_program_no_level_isolates(world: World) -> None:
     """An installation without the compiled part: /dev/null in its place, which cannot be executed."""
     assert world.start(["mount", "--bind", "/dev/null", str(CELL_PROGRAM)]).wait(OUTER_S) == 0

@@ -31,6 +31,7 @@ def base(tmp_path: Path) -> Iterator[tuple[Plane, CuttingProxy]]:
         yield running, proxy
 
 
+@pytest.mark.long
 def test_inventory_and_details_arrive(extended: Plane, tmp_path: Path) -> None:
     site = Site(tmp_path, extended.url, extended.add_node())
     with site.agent("-interval", "0.6s") as agent:
@@ -54,6 +55,7 @@ def test_inventory_and_details_arrive(extended: Plane, tmp_path: Path) -> None:
         assert agent.stop() == 0
 
 
+@pytest.mark.long
 def test_the_owner_s_choice_of_interfaces_is_what_counts(extended: Plane, tmp_path: Path) -> None:
     site = Site(tmp_path, extended.url, extended.add_node())
     with site.agent("--facts-interfaces", "lo"):
@@ -63,6 +65,7 @@ def test_the_owner_s_choice_of_interfaces_is_what_counts(extended: Plane, tmp_pa
     assert node["metrics"]["net_rx_bytes"] > 0
 
 
+@pytest.mark.long
 def test_a_control_plane_that_announces_nothing_gets_the_base_wire(
     base: tuple[Plane, CuttingProxy], tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def allowed_gap(interval_s: float) -> float:
     return 1.2 * interval_s + 0.5
 
 
+@pytest.mark.long
 def test_weak_point_01_a_running_task_delays_no_heartbeat(plane: Plane, proxy: CuttingProxy, site: Site) -> None:
     """The task ends when six have passed while it ran, about three seconds."""
     gate = site.gate("end")
@@ -63,6 +64,7 @@ def test_weak_point_01_a_running_task_delays_no_heartbeat(plane: Plane, proxy: C
     assert largest_gap(proxy) <= allowed_gap(0.5)
 
 
+@pytest.mark.long
 def test_a_flood_of_output_delays_no_heartbeat_and_takes_no_memory(
     plane: Plane, proxy: CuttingProxy, site: Site
 ) -> None:

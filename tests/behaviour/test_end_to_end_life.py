@@ -30,6 +30,7 @@ def site(plane: SteeredPlane, tmp_path: Path) -> Site:
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_weak_point_09_sigterm_lets_tasks_finish_and_interrupts_what_takes_too_long(
     plane: SteeredPlane, site: Site
 ) -> None:
@@ -66,6 +67,7 @@ def test_what_a_kill_left_is_cleaned_up_at_the_next_start(plane: SteeredPlane, s
         assert agent.stop() == os.EX_OK
 
 
+@pytest.mark.long
 def test_a_second_agent_on_the_same_state_is_refused_with_one_line(site: Site) -> None:
     with site.agent() as agent:
         agent.wait_log('"ready"')
@@ -83,6 +85,7 @@ def test_a_second_agent_on_the_same_state_is_refused_with_one_line(site: Site) -
 # --- trouble that must not end it ------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_weak_point_08_an_agent_that_starts_before_its_control_plane(tmp_path: Path) -> None:
     with reserved_port() as port:
         with control_plane(tmp_path) as plane:
@@ -96,6 +99,7 @@ def test_weak_point_08_an_agent_that_starts_before_its_control_plane(tmp_path: P
                 assert agent.stop() == os.EX_OK
 
 
+@pytest.mark.long
 def test_trap_03_weak_point_08_weak_point_22_a_private_public_ip_costs_no_heartbeat(
     plane: SteeredPlane, site: Site
 ) -> None:
@@ -125,6 +129,7 @@ def test_weak_point_31_a_wrong_token_is_a_state_and_not_an_end(plane: SteeredPla
     assert "x" * 43 not in log
 
 
+@pytest.mark.long
 def test_kill_switch_of_the_fleet(tmp_path: Path) -> None:
     with control_plane(tmp_path) as plane:
         site = Site(tmp_path, plane.url, plane.add_node())

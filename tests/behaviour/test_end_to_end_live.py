@@ -52,6 +52,7 @@ async def test_told_of_work_and_of_a_cancel_it_acts_at_once(plane: LivePlane, tm
         assert agent.stop() == os.EX_OK
 
 
+@pytest.mark.long
 async def test_output_is_seen_while_the_script_waits(plane: LivePlane, tmp_path: Path) -> None:
     site = await site_of(plane, tmp_path)
     gate = site.gate("go on")
@@ -67,6 +68,7 @@ async def test_output_is_seen_while_the_script_waits(plane: LivePlane, tmp_path:
         assert agent.stop() == os.EX_OK
 
 
+@pytest.mark.long
 async def test_a_script_that_changes_streams_all_the_time_does_not_break_the_stream(
     plane: LivePlane, tmp_path: Path
 ) -> None:
@@ -85,6 +87,7 @@ async def test_a_script_that_changes_streams_all_the_time_does_not_break_the_str
         assert agent.stop() == os.EX_OK
 
 
+@pytest.mark.long
 async def test_a_restarted_control_plane_has_the_output_again(tmp_path: Path) -> None:
     with reserved_port() as port:
         async with live_plane(tmp_path, port) as plane:
@@ -108,6 +111,7 @@ async def test_a_restarted_control_plane_has_the_output_again(tmp_path: Path) ->
                     assert agent.stop() == os.EX_OK
 
 
+@pytest.mark.long
 def test_with_the_base_wire_it_polls_as_ever(tmp_path: Path) -> None:
     with control_plane(tmp_path, wire=steered_server.BASE) as plane:
         site = Site(tmp_path, plane.url, plane.add_node())
@@ -117,6 +121,7 @@ def test_with_the_base_wire_it_polls_as_ever(tmp_path: Path) -> None:
         assert "control stream" not in agent.log_text()
 
 
+@pytest.mark.long
 async def test_a_restarted_agent_opens_its_stream_again(plane: LivePlane, tmp_path: Path) -> None:
     site = await site_of(plane, tmp_path)
     with site.agent(*SELDOM) as agent:

@@ -52,6 +52,7 @@ def site(plane: Plane, user: tuple[list[str | Path], int]) -> Iterator[Site]:
         yield Site(Path(name), plane.url, plane.add_node(), prefix=prefix)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("given", ["argv", "environ"])
 def test_weak_point_13_the_token_is_in_no_process_that_a_task_can_look_into(
     plane: Plane, site: Site, user: tuple[list[str | Path], int], given: str

@@ -106,6 +106,7 @@ def test_what_a_host_says_of_itself_does_not_reach_the_terminal(tmp_path: Path) 
     assert "a]0;owned" in ran.stdout
 
 
+@pytest.mark.long
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:
     ran = subprocess.run(
         f"{COMMAND} metrics --watch --json --interval 500ms | head -n 1",

@@ -14,7 +14,7 @@ from tests.rigs.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.rigs.real_processes import COMMAND, Site, wait_until
 from tests.rigs.steered_plane import Plane, control_plane
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.needs_fuse, pytest.mark.slow]
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_fuse, pytest.mark.long]
 
 HEARTBEAT = "/api/agent/metrics"
 INTERVAL_S = 1.0

@@ -8,7 +8,7 @@ import pytest
 
 from tests.rigs.server_process import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 AGENTS = 60
 OUTER_LIMIT_S = 120

@@ -83,6 +83,7 @@ async def test_what_lies_behind_a_gap_is_asked_for_and_what_comes_twice_is_shown
         assert_shows(reader, SCRIPT)
 
 
+@pytest.mark.long
 async def test_a_restarted_server_has_it_all_again(tmp_path: Path) -> None:
     with reserved_port() as port:
         async with live_plane(tmp_path, port) as plane:
@@ -171,6 +172,7 @@ async def test_output_of_another_lease_or_another_node_is_not_taken(tmp_path: Pa
         assert_shows(reader, SCRIPT)
 
 
+@pytest.mark.long
 async def test_a_viewer_that_never_reads_costs_its_socket_and_one_event(tmp_path: Path) -> None:
     loud = Script([("stdout", b"y" * 262_144), ("stderr", b"z" * 262_144)])
     async with live_plane(tmp_path) as plane:

@@ -30,6 +30,7 @@ from server_stub.api.live_output import LiveOutputs
 from server_stub.api.operator_streams import _Viewer
 from server_stub.config import Limits
 from server_stub.store.records import Credential
+from tests.rigs.extent import extent
 
 LIMIT = 262_144
 NODE, TASK = "n", "t"
@@ -262,7 +263,7 @@ LEFT_AT_A_RESET: list[tuple[Any, ...]] = [
 """The last that an operator hears is that what was shown is gone."""
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=extent(60, 300))
 @given(st.lists(step, min_size=8, max_size=50))
 @example(LEFT_AT_A_RESET)
 def test_what_is_shown_is_what_was_written(steps: list[tuple[Any, ...]]) -> None:

@@ -130,6 +130,7 @@ def command(site: Site, limits: str) -> list[str | Path]:
     return [sys.executable, "-I", str(hasty_agent.__file__), limits, *site.command("--poll-interval", "60s")]
 
 
+@pytest.mark.long
 async def test_a_control_plane_that_is_killed_and_comes_back(tmp_path: Path) -> None:
     with reserved_port() as port:
         async with live_plane(tmp_path, port) as plane:
@@ -164,6 +165,7 @@ async def test_an_agent_that_is_killed_ends_the_view_as_interrupted(tmp_path: Pa
     assert run.viewer.ending.data["result"]["outcome"] == "interrupted"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("within", [1, 5_000])
 async def test_a_connection_that_is_cut_in_the_middle_of_a_frame(tmp_path: Path, within: int) -> None:
     async with scene(tmp_path) as at:
@@ -177,6 +179,7 @@ async def test_a_connection_that_is_cut_in_the_middle_of_a_frame(tmp_path: Path,
         await at.beats_went_on_since(began)
 
 
+@pytest.mark.long
 async def test_everything_is_cut_again_and_again(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         async with run_on(at.plane, at.site) as run:
@@ -191,6 +194,7 @@ async def test_everything_is_cut_again_and_again(tmp_path: Path) -> None:
         assert run.viewer.resets == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("limits", "hole_s"), [pytest.param(HASTY, 4.0, id="hasty"), pytest.param("20,45,20", 60.0, id="real")]
 )
@@ -212,6 +216,7 @@ async def test_a_black_hole_that_lasts_longer_than_the_deadlines(tmp_path: Path,
         assert run.viewer.resets == 0
 
 
+@pytest.mark.long
 async def test_a_black_hole_for_everything(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         async with run_on(at.plane, at.site) as run:
@@ -226,6 +231,7 @@ async def test_a_black_hole_for_everything(tmp_path: Path) -> None:
             await run.ended()
 
 
+@pytest.mark.long
 async def test_a_result_does_not_wait_for_a_stream_that_is_stuck(tmp_path: Path) -> None:
     async with scene(tmp_path, limits="20,45,20") as at:
         async with run_on(at.plane, at.site, bursts=150, pause_s=0.02) as run:
@@ -237,6 +243,7 @@ async def test_a_result_does_not_wait_for_a_stream_that_is_stuck(tmp_path: Path)
             assert at.agent.log_text().count("control stream: open") == 1
 
 
+@pytest.mark.long
 async def test_a_slow_link_slows_only_who_watches(tmp_path: Path) -> None:
     async with scene(tmp_path, limits="20,45,20") as at:
         at.wire.stream_pace = 20_000.0
@@ -252,6 +259,7 @@ async def test_a_slow_link_slows_only_who_watches(tmp_path: Path) -> None:
         assert run.viewer.resets == 0
 
 
+@pytest.mark.long
 async def test_a_slow_reader_delays_nobody_else_and_misses_nothing(tmp_path: Path) -> None:
     async with scene(tmp_path, limits="20,45,20") as at:
         began = time.monotonic()

@@ -64,7 +64,7 @@ async def test_what_cannot_be_asked_for() -> None:
         assert (await Caller(world.client, "").get("/api/v1/nodes/n1/metrics")).status_code == 401
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_the_rows_of_a_node_are_bounded(autojump_clock: MockClock) -> None:
     async with control_plane() as world:
         node, idle = await world.node("n1"), await world.node("n2")

@@ -116,7 +116,7 @@ def _amount() -> tuple[str, ...]:
     return ("--phases", "coverage,fuzzing", "--max-examples", EXAMPLES) if EXAMPLES else ("--phases", "coverage")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_operators_api_keeps_to_it(described: Described, tmp_path: Path) -> None:
     """All checks. ``use_after_free`` and the like have nothing to look at: nothing is ever deleted."""
     part = without_waiting(tagged(described.description, "operators"))
@@ -125,13 +125,13 @@ def test_the_operators_api_keeps_to_it(described: Described, tmp_path: Path) -> 
         assert client.get("/api/v1/nodes").status_code == 200
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_revoking_operators_keeps_to_it(described: Described, tmp_path: Path) -> None:
     part = tagged(described.description, "operators")
     _run(described, tmp_path, part, described.operator, "--include-path-regex", PARTING, *_amount())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_agents_wire_keeps_to_it(described: Described, tmp_path: Path) -> None:
     """Without three checks. The base wire takes other methods on some paths than one would think of (two checks of
     methods), and it refuses what a schema cannot say, such as a public address that is none."""

@@ -75,6 +75,7 @@ def test_who_hung_up_is_not_waited_for(tmp_path: Path) -> None:
             wait_until(lambda: waited_s(1) >= 1, "the place to be free")
 
 
+@pytest.mark.long
 def test_a_second_process_on_the_same_database_is_refused(tmp_path: Path) -> None:
     command = serving(db_path=str(tmp_path / "db"))
     with started(command):

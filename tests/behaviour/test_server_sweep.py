@@ -14,6 +14,7 @@ from tests.rigs.server_app import control_plane
 from tests.rigs.server_process import serving, started
 
 
+@pytest.mark.long
 def test_a_task_for_a_node_that_is_away_times_out_in_the_queue(tmp_path: Path) -> None:
     db_path = str(tmp_path / "control.db")
     store = SqliteStore(db_path)

@@ -25,6 +25,7 @@ from lattice_agent.tasks.run import Runs
 from lattice_agent.tasks.shape import CANCELLED, CANCELLED_WAITING, INTERRUPTED
 from lattice_agent.wire.ext import RESULT_DETAIL
 from tests.behaviour.test_task_life import HOUR, in_phase, living
+from tests.rigs.extent import extent
 from tests.rigs.lease_loop import LeaseLoop, ScriptedExecutor, eventually
 from tests.rigs.reference_server import ModelTask, ReferenceServer
 
@@ -313,7 +314,7 @@ def test_the_memory_of_cancels_is_bounded_and_keeps_those_that_are_here() -> Non
     assert known == ["here", f"task_{2 * REMEMBERED - 1}"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=extent(10, 60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), slots=st.integers(1, 3), faults=st.booleans(), drains=st.booleans())
 def test_property_nothing_starts_after_its_cancellation(
     tmp_path_factory: pytest.TempPathFactory, seed: int, slots: int, faults: bool, drains: bool

@@ -20,6 +20,7 @@ from trio.testing import MockClock
 
 from lattice_agent.state.journal import Phase
 from lattice_agent.tasks.shape import INTERRUPTED, LOST
+from tests.rigs.extent import extent
 from tests.rigs.lease_loop import LeaseLoop, ScriptedExecutor, eventually
 from tests.rigs.reference_server import ReferenceServer, error
 
@@ -550,7 +551,7 @@ async def test_nothing_starts_once_the_drain_has_begun(tmp_path: Path, autojump_
     assert task.results[0]["error"] == ""
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=extent(8, 40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32),
     lossy=st.floats(0, 0.5),

@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 
 from tests.rigs import steered_server
+from tests.rigs.extent import extent
 from tests.rigs.real_processes import wait_until
 from tests.rigs.steady_traffic import SteadyTraffic, steady_traffic
 from tests.rigs.usage_billing import BilledNodes, Killable, UsageNode, billed_nodes
@@ -24,8 +25,8 @@ from tests.rigs.usage_billing import BilledNodes, Killable, UsageNode, billed_no
 pytestmark = [pytest.mark.needs_v2ray, pytest.mark.slow]
 
 SEED: Final = 12
-ROUNDS: Final = 50
-ROUNDS_PER_CORE: Final = 5
+ROUNDS: Final = extent(2, 50)
+ROUNDS_PER_CORE: Final = extent(2, 5)
 LIMIT_S: Final = 480.0
 """Outer limit of the rounds of one test; each step in them has its own."""
 CORE_AGE_S: Final = 4.0
@@ -108,7 +109,8 @@ class Rounds:
         self.core_began_s = time.monotonic()
 
 
-@pytest.mark.parametrize("wire", [steered_server.EXTENDED, steered_server.BASE])
+@pytest.mark.sized
+@pytest.mark.parametrize("wire", [steered_server.EXTENDED, pytest.param(steered_server.BASE, marks=pytest.mark.long)])
 def test_billed_is_what_the_core_counted_to_the_byte(tmp_path: Path, wire: str) -> None:
     with billed_nodes(tmp_path, wire, NAMES) as world:
         rounds = Rounds(world, random.Random(SEED))

@@ -84,6 +84,7 @@ def test_a_wrong_call_is_one_line(words: tuple[str, ...], code: int, said: str) 
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.long
 def test_the_totals_of_a_running_agent_are_shown(counters: Path, tmp_path: Path) -> None:
     (tmp_path / "plane").mkdir()
     with control_plane(tmp_path / "plane") as plane:
@@ -115,6 +116,7 @@ def test_a_watch_ends_with_control_c(counters: Path) -> None:
         process.stdout.close()
 
 
+@pytest.mark.long
 def test_a_file_that_nobody_writes_for_the_set_time_is_an_error(counters: Path) -> None:
     words = [COMMAND, "usage", "--watch", "--json", "-proxy-usage-file", counters, "-proxy-usage-file-max-age", "0.5s"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)

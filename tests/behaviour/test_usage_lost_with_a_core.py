@@ -17,7 +17,7 @@ from tests.rigs.real_processes import wait_until
 from tests.rigs.steady_traffic import steady_traffic
 from tests.rigs.usage_billing import billed_nodes
 
-pytestmark = [pytest.mark.needs_v2ray, pytest.mark.slow]
+pytestmark = [pytest.mark.needs_v2ray, pytest.mark.long]
 
 SEED: Final = 12
 LOSSES: Final = 20

@@ -67,8 +67,8 @@ async def test_the_v2ray_api_of_singbox_has_the_same_form(core: V2rayCore) -> No
     assert (await SingboxStatsSource(core.address).read()).user_bytes == core.truth()
 
 
+@pytest.mark.long
 @pytest.mark.needs_v2ray
-@pytest.mark.slow
 async def test_a_restart_shows_in_the_uptime_and_a_foreign_reset_does_not(core: V2rayCore) -> None:
     source = XrayApiSource(core.address)
     await trio.to_thread.run_sync(core.traffic, "alice", 5000)

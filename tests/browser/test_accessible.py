@@ -34,6 +34,7 @@ def paths(served: Fleet) -> tuple[str, ...]:
     return (*PAGES, *(f"/tasks/{task['id']}" for task in tasks))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_say_what_is_on_them_and_can_be_read(
     browser: Browser, served: Fleet, paths: tuple[str, ...], scheme: Literal["light", "dark"]
@@ -46,12 +47,14 @@ def test_pages_say_what_is_on_them_and_can_be_read(
     assert not {path: faults for path, faults in wrong.items() if faults}
 
 
+@pytest.mark.long
 def test_pages_fit_a_narrow_screen(browser: Browser, served: Fleet, paths: tuple[str, ...]) -> None:
     with signed_in(browser, served, width=360, height=740) as watched:
         wrong = {path: page_audit.faults(watched.page, path) for path in paths}
     assert not {path: faults for path, faults in wrong.items() if faults}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "path", ["/nodes", "/nodes/web-1", "/tasks", "/tasks/new", "/usage", "/audit?q=cancel", "/enrol", "/password"]
 )
@@ -60,6 +63,7 @@ def test_the_tab_key_leads_to_every_control_and_shows_where_it_is(at_the_page: P
     assert not page_audit.unreached(at_the_page)
 
 
+@pytest.mark.long
 def test_the_tab_key_leads_through_a_task(at_the_page: Page) -> None:
     at_the_page.goto("/tasks")
     at_the_page.get_by_role("link", name=FAN_OUT).click()

@@ -51,6 +51,7 @@ def look_again(page: Page) -> None:
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
+@pytest.mark.long
 def test_a_node_is_enrolled_by_the_command_that_is_shown(watched: Watched, served: Fleet, tmp_path: Path) -> None:
     page = watched.page
     page.get_by_role("link", name="Add a node").click()
@@ -72,6 +73,7 @@ def test_a_node_is_enrolled_by_the_command_that_is_shown(watched: Watched, serve
     assert not watched.dialogs
 
 
+@pytest.mark.long
 def test_tags_and_drain_are_changed_and_found(watched: Watched, served: Fleet) -> None:
     page = watched.page
     node_id = served.site.node.id
@@ -161,6 +163,7 @@ def test_usage_after_traffic(watched: Watched, served: Fleet) -> None:
     )
 
 
+@pytest.mark.long
 def test_texts_that_mean_harm_do_nothing(watched: Watched, served: Fleet) -> None:
     hostile(served)
     page = watched.page
@@ -176,6 +179,7 @@ def test_texts_that_mean_harm_do_nothing(watched: Watched, served: Fleet) -> Non
 
 
 # One sign-in for all pages: an address may not try too often.
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_a_narrow_screen(browser: Browser, served: Fleet, scheme: Literal["light", "dark"]) -> None:
     hostile(served)
@@ -196,6 +200,7 @@ def test_the_fleet_without_scripts(browser: Browser, served: Fleet) -> None:
         page.wait_for_url("**/login")
 
 
+@pytest.mark.long
 def test_keys_alone_lead_past_the_head_and_to_a_node(watched: Watched, served: Fleet) -> None:
     page = watched.page
     page.keyboard.press("Tab")
@@ -212,6 +217,7 @@ def test_keys_alone_lead_past_the_head_and_to_a_node(watched: Watched, served: F
     page.wait_for_url("**/nodes/*")
 
 
+@pytest.mark.long
 def test_a_link_of_another_site_leads_to_the_page(watched: Watched, served: Fleet) -> None:
     page = watched.page
     page.goto("data:text/html,<title>another site</title>")

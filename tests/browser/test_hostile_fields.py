@@ -174,6 +174,7 @@ def missing(texts: list[str], page: Page, path: str) -> list[str]:
     return [text for text in texts if text not in found]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("scheme", "scripts"), [("light", True), ("dark", True), ("light", False)], ids=["light", "dark", "no scripts"]
 )
@@ -199,6 +200,7 @@ def test_every_text_of_a_node_is_read_and_does_nothing(
         assert not watched.dialogs
 
 
+@pytest.mark.long
 def test_parts_that_are_fetched_anew_do_nothing(browser: Browser, harm: Harm) -> None:
     text, look_again = Texts(), "document.dispatchEvent(new Event('visibilitychange'))"
     with harm.served.server.client(harm.served.token) as operator, signed_in(browser, harm.served) as watched:
@@ -218,6 +220,7 @@ def test_parts_that_are_fetched_anew_do_nothing(browser: Browser, harm: Harm) ->
         assert not watched.dialogs
 
 
+@pytest.mark.long
 def test_an_end_that_is_markup_does_nothing_when_it_comes(browser: Browser, harm: Harm) -> None:
     text = Texts()
     with harm.served.server.client(harm.token) as client, signed_in(browser, harm.served) as watched:
@@ -234,6 +237,7 @@ def test_an_end_that_is_markup_does_nothing_when_it_comes(browser: Browser, harm
         assert not watched.dialogs
 
 
+@pytest.mark.long
 def test_addresses_that_are_markup_do_nothing(browser: Browser, harm: Harm) -> None:
     attack = quote(ATTACK.replace("/", ""), safe="")  # a segment of a path has no slash
     found = ("/nodes?q={0}&tag={0}&after={0}", "/audit?q={0}&action={0}&node={0}", "/tasks/new?node={0}&tag={0}")
@@ -252,6 +256,7 @@ def test_addresses_that_are_markup_do_nothing(browser: Browser, harm: Harm) -> N
         assert not watched.dialogs
 
 
+@pytest.mark.long
 def test_downloads_of_markup_are_no_pages(browser: Browser, harm: Harm) -> None:
     with signed_in(browser, harm.served) as watched:
         task_id = next(iter(harm.tasks))
@@ -263,6 +268,7 @@ def test_downloads_of_markup_are_no_pages(browser: Browser, harm: Harm) -> None:
             assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.long
 def test_hostile_output_does_nothing_while_it_comes(browser: Browser, harm: Harm) -> None:
     """From a real script through a real agent; the ends of the same outputs are looked at in test_task_pages."""
     site = harm.served.site

@@ -8,7 +8,7 @@ from tests.rigs.browser import PASSWORD, Fleet, Watched
 pytestmark = pytest.mark.needs_chromium
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_focus_on_a_task_stays_on_it_when_newer_ones_come(watched: Watched, served: Fleet) -> None:
     page = watched.page
     for number in range(3):
@@ -22,7 +22,7 @@ def test_the_focus_on_a_task_stays_on_it_when_newer_ones_come(watched: Watched, 
     expect(page.locator("#tasks tbody th a")).to_have_text(["echo newer", "echo task 2", "echo task 1", "echo task 0"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_is_gone_is_asked_ever_more_rarely(watched: Watched, served: Fleet) -> None:
     page, asked = watched.page, list[str]()
 
@@ -39,7 +39,7 @@ def test_a_server_that_is_gone_is_asked_ever_more_rarely(watched: Watched, serve
     watched.faults.clear()  # the console tells of each
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_script_outlives_the_session_in_which_it_was_begun(watched: Watched, served: Fleet) -> None:
     page = watched.page
     page.goto(f"/tasks/new?node={served.site.node.id}")

@@ -31,7 +31,7 @@ from tests.rigs.real_processes import COMMAND, Gate, wait_until
 from tests.rigs.server_process import Running, started
 from tests.rigs.steered_plane import LIMIT_S
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.slow]
+pytestmark = [pytest.mark.needs_chromium, pytest.mark.long]
 
 CONTROL: Final = COMMAND.with_name("lattice-control")
 OLD, NEW = "veteran", "newcomer"

@@ -64,7 +64,7 @@ def test_output_arrives_before_the_task_has_ended(
     assert kept.read_bytes() == b"\x1b[32mgreen\x1b[0m plain\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_task_is_cancelled_and_the_node_confirms(watched: Watched, served: Fleet, agent: RunningAgent) -> None:
     page = watched.page
     send(page, served, "echo started; sleep 300 & wait")
@@ -83,7 +83,7 @@ def printing(output: bytes) -> str:
     return f"base64 -d <<'EOF'\n{base64.b64encode(output).decode()}\nEOF\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_hostile_output_does_nothing_but_stand_there(watched: Watched, served: Fleet, agent: RunningAgent) -> None:
     page = watched.page
     printed = {name: served.plane.create(served.site.node, printing(output)) for name, output in CORPUS.items()}
@@ -99,7 +99,7 @@ def test_hostile_output_does_nothing_but_stand_there(watched: Watched, served: F
     assert not watched.dialogs
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("script", "end"),
     [
@@ -139,7 +139,7 @@ def test_markup_in_what_scripts_and_operators_write_stays_text(
     assert not watched.dialogs
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_following_stops_when_one_scrolls_up_and_goes_on_at_a_key(
     watched: Watched, served: Fleet, agent: RunningAgent
 ) -> None:
@@ -160,7 +160,7 @@ def test_following_stops_when_one_scrolls_up_and_goes_on_at_a_key(
     expect(page.locator("#task-state .verdict")).to_contain_text("succeeded")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_tab_in_the_background_holds_no_connection_and_misses_nothing(
     watched: Watched, served: Fleet, agent: RunningAgent
 ) -> None:
@@ -185,7 +185,7 @@ def test_a_tab_in_the_background_holds_no_connection_and_misses_nothing(
     expect(page.locator(".log .text")).to_have_text(["äö 1", "2", "3", "more"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_line_goes_on_although_its_beginning_is_no_longer_shown(
     watched: Watched, served: Fleet, agent: RunningAgent
 ) -> None:
@@ -199,7 +199,7 @@ def test_a_line_goes_on_although_its_beginning_is_no_longer_shown(
     expect(page.locator("#task-state .verdict")).to_contain_text("succeeded")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_page_goes_on_when_the_server_was_started_anew(browser: Browser, tmp_path: Path) -> None:
     with reserved_port() as port, fleet(tmp_path, port) as served, served.site.agent():
         served.wait_policy()
@@ -230,7 +230,7 @@ def show_tab(page: Page, state: str) -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_node_that_would_refuse_is_seen_before_anything_is_sent(
     watched: Watched, served: Fleet, agent: RunningAgent
 ) -> None:
@@ -261,6 +261,7 @@ def test_tab_indents_and_escape_lets_one_leave(watched: Watched) -> None:
     expect(editor).not_to_be_focused()
 
 
+@pytest.mark.long
 def test_everything_but_following_works_without_scripts(browser: Browser, served: Fleet, agent: RunningAgent) -> None:
     with signed_in(browser, served, scripts=False) as at_the_page:
         page = at_the_page.page

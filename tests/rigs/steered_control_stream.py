@@ -91,7 +91,7 @@ class Peer:
     async def _take(self, event: wsproto.events.Event) -> None:
         if isinstance(event, Ping):
             self.pings += 1
-            if self.answers_pings:
+            if self.answers_pings and self._connection.state is wsproto.connection.ConnectionState.OPEN:
                 await self._send(event.response())
         elif isinstance(event, CloseConnection):
             self.closed_with = event.code

@@ -31,6 +31,7 @@ from lattice_agent.audit import (
     verify,
 )
 from lattice_agent.errors import LatticeError, StateError, StateLockedError
+from tests.rigs.extent import extent
 
 
 def ticking() -> Callable[[], Stamp]:
@@ -196,7 +197,7 @@ def test_the_first_broken_record_is_named(path: Path, change: Callable[[list[byt
     assert (broken.path, broken.line) == (path, line)
 
 
-@settings(max_examples=200)
+@settings(max_examples=extent(50, 200))
 @given(st.data())
 def test_any_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("audit") / "audit.jsonl"

@@ -18,6 +18,7 @@ from lattice_agent.wire.base import decode, encode
 from lattice_agent.wire.policy import MAX_SCRIPTS, PolicySummary
 from server_stub.rules.policy_preview import Verdict, preview
 from server_stub.rules.task_limits import TaskOrder
+from tests.rigs.extent import extent
 from tests.unit.exec.test_policy_properties import EVERYWHERE, asked_by, hosts, policies, requests
 
 sometimes = st.dictionaries(st.sampled_from(INTERPRETERS), st.just("/usr/bin/x"))
@@ -55,7 +56,7 @@ def concluded(request: TaskRequest, summary: PolicySummary) -> Verdict:
     return preview(order, digest(request.script), decode(PolicySummary, encode(summary))).verdict
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=extent(100, 600), deadline=None)
 @given(requests(), policies, hosts | uneven_hosts)
 def test_property_a_control_plane_is_never_told_wrong(
     request: TaskRequest, policy: LocalPolicy, state: HostState
@@ -69,7 +70,7 @@ def test_property_a_control_plane_is_never_told_wrong(
         assert (verdict is Verdict.RUNS) == runs
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=extent(60, 300), deadline=None)
 @given(requests(), policies, hosts)
 def test_property_no_plan_without_a_rule_exceeds_the_bounds(
     request: TaskRequest, policy: LocalPolicy, state: HostState

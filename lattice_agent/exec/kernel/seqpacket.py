@@ -16,7 +16,14 @@ _FD_SIZE = array.array("i").itemsize
 
 
 class CutMessageError(Exception):
-    """A message or its descriptors did not fit; what came of it has been thrown away and closed."""
+    """A message or its descriptors did not fit; what came of the descriptors has been closed.
+
+    ``data``: the message, if only descriptors of it are missing.
+    """
+
+    def __init__(self, why: str, data: bytes = b"") -> None:
+        super().__init__(why)
+        self.data = data
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -48,7 +55,9 @@ def receive(sock: socket.socket, limit: int) -> tuple[bytes, list[int]] | None:
     descriptors = descriptors_in(ancillary)
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         close_all(descriptors)
-        raise CutMessageError("message or descriptors did not fit")
+        if flags & socket.MSG_TRUNC:
+            raise CutMessageError("message did not fit")
+        raise CutMessageError("its descriptors did not fit: too many open files", data)
     return data, descriptors
 
 

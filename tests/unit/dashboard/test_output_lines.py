@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.rigs.extent import extent
 from tests.rigs.node_module import NodeModule, node_module
 
 pytestmark = pytest.mark.needs_node
@@ -62,13 +63,13 @@ def plain(lines: list[dict[str, Any]]) -> list[str]:
 
 
 @given(TEXTS, st.lists(st.integers(0, 40), max_size=8))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=extent(60, 300))
 def test_any_cut_gives_the_same_lines(node: NodeModule, text: str, cuts: list[int]) -> None:
     assert node.ask(utf16_cut(text, cuts)) == node.ask([text])
 
 
 @given(TEXTS)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=extent(60, 300))
 def test_nothing_hidden_and_no_class_of_its_own_gets_through(node: NodeModule, text: str) -> None:
     for line in node.ask([text]):
         for run in line["runs"]:

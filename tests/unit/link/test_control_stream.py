@@ -24,12 +24,18 @@ FIRST, CAP = 1.0, 15.0
 
 
 class ScriptedSocket:
-    """Stands for an open WebSocket that lives so long, and says these things at once."""
+    """Stands for an open WebSocket that lives so long, is heard after a while, and says these things then."""
 
-    def __init__(self, lives_s: float, says: tuple[str | bytes, ...]) -> None:
+    def __init__(self, lives_s: float, says: tuple[str | bytes, ...], heard_after_s: float) -> None:
         self._until = trio.current_time() + lives_s
+        self._heard_at = trio.current_time() + heard_after_s
         self._says = list(says)
         self.sent: list[str | bytes] = []
+
+    async def heard(self) -> None:
+        await trio.sleep_until(min(self._heard_at, self._until))
+        if self._until <= self._heard_at:
+            raise StreamEndedError("the end")
 
     async def receive(self) -> str | bytes:
         if self._says:
@@ -47,6 +53,7 @@ class Open:
 
     lives_s: float = float("inf")
     says: tuple[str | bytes, ...] = ()
+    heard_after_s: float = 0.0
 
 
 class ScriptedLine:
@@ -65,7 +72,7 @@ class ScriptedLine:
         try:
             if not isinstance(step, Open):
                 return Reply(classify(step), step if isinstance(step, Answer) else None)
-            self.sockets.append(ScriptedSocket(step.lives_s, step.says))
+            self.sockets.append(ScriptedSocket(step.lives_s, step.says, step.heard_after_s))
             error: LinkError | None = None
             try:
                 await talk(self.sockets[-1])
@@ -142,6 +149,20 @@ async def test_orders_come_in_and_frames_go_out(autojump_clock: MockClock) -> No
         await trio.sleep(1)
         assert talk.events == ["opened", Order(type="drain", on=True), Order(type="task.ready")]
         assert line.sockets[0].sent == ["text", b"binary"]
+
+
+async def test_a_stream_on_which_nothing_was_heard_counts_for_nothing(autojump_clock: MockClock) -> None:
+    """A middle box may answer the upgrade and swallow the frames: polls must not become rare for that."""
+    line = ScriptedLine(Open(lives_s=45, heard_after_s=float("inf")), Open(heard_after_s=2))
+    async with served(line) as (stream, _, talk):
+        await trio.sleep(44)
+        assert (stream.connected, talk.events) == (False, [])
+        talk.say.send_nowait("kept until somebody listens")
+        await trio.sleep_until(45 + FIRST)
+        assert (len(line.tries), talk.events) == (2, [])
+        await trio.sleep(2)
+        assert (stream.connected, talk.events) == (True, ["opened"])
+        assert [socket.sent for socket in line.sockets] == [[], ["kept until somebody listens"]]
 
 
 async def test_what_is_no_order_is_logged_once_and_ignored(

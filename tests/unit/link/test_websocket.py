@@ -9,7 +9,7 @@ import trio
 from httpcore._backends.trio import TrioStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair
+from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from lattice_agent.errors import LinkError
 from lattice_agent.link.errors import BadFrameError, StreamEndedError
@@ -74,6 +74,28 @@ async def test_a_silent_peer_is_given_up_within_a_minute(autojump_clock: MockClo
     assert trio.current_time() == pytest.approx(SILENCE_S, abs=0.1)
     assert SILENCE_S < 60
     assert isinstance(error(), StreamEndedError)
+    assert "nothing was heard for 45 s" in str(error())
+
+
+async def test_a_peer_is_heard_by_its_answer_to_the_first_ping(autojump_clock: MockClock) -> None:
+    heard_at: list[float] = []
+
+    async def wait(socket: WebSocket) -> None:
+        await socket.heard()
+        heard_at.append(trio.current_time())
+
+    async with peer_of(wait) as (peer, _):
+        await peer.over.wait()
+    assert heard_at == [0]
+
+
+async def test_waiting_to_hear_a_silent_peer_ends_with_it(autojump_clock: MockClock) -> None:
+    async def wait(socket: WebSocket) -> None:
+        await socket.heard()
+
+    async with peer_of(wait) as (peer, error):
+        peer.answers_pings = False
+    assert trio.current_time() == pytest.approx(SILENCE_S, abs=0.1)
     assert "nothing was heard for 45 s" in str(error())
 
 
@@ -155,6 +177,7 @@ async def test_the_end_is_told_in_words(autojump_clock: MockClock) -> None:
         await peer.close(1012, "restart\x1b[31m")
     assert str(error()) == "the control stream: closed by the server with code 1012 (restart?[31m)"
     async with peer_of(listen) as (peer, error):
+        await wait_all_tasks_blocked()  # until the first ping is answered
         await peer.cut()
     assert str(error()) == "the control stream: the server ended the connection"
 

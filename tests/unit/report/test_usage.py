@@ -16,6 +16,7 @@ from trio.testing import MockClock
 from lattice_agent.link.answer import Answer
 from lattice_agent.link.errors import Reason, UnreachableError
 from lattice_agent.wire.ext import USAGE_LEDGER
+from tests.rigs.extent import extent
 from tests.unit.report.usage_world import BASE, LEDGER, NOW, Agent, CoreSource, Faults, Killed, Plane
 from tests.unit.usage.ledger_world import StubServer
 from tests.unit.usage.world import Core, Server
@@ -323,7 +324,8 @@ WIRES = {"base": ((), ()), "ledger": ((USAGE_LEDGER,), (USAGE_LEDGER,)), "coming
 
 
 @pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.sized
+@pytest.mark.parametrize("seed", range(extent(12, 150)))
 async def test_every_byte_is_billed_once_whatever_dies_and_gets_lost(
     autojump_clock: MockClock, tmp_path: Path, seed: int, wire: str
 ) -> None:

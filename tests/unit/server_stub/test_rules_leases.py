@@ -19,6 +19,7 @@ from server_stub.rules.leases import Candidate, decide, is_alive, lease_lifetime
 from server_stub.rules.states import TargetState, TaskStatus
 from server_stub.rules.task_limits import check_order
 from server_stub.store.sqlite import SqliteStore
+from tests.rigs.extent import extent
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -162,5 +163,5 @@ EVERYTHING = {"node_id": None, "status": None, "limit": 1000}
 
 def test_no_target_ever_has_two_leases_alive() -> None:
     run_state_machine_as_test(
-        Fleet, settings=settings(max_examples=60, stateful_step_count=25, deadline=None, derandomize=True)
+        Fleet, settings=settings(max_examples=extent(15, 60), stateful_step_count=25, deadline=None, derandomize=True)
     )

@@ -18,6 +18,7 @@ from server_stub.rules.billing_calendar import Span
 from server_stub.store.base import Tables
 from server_stub.store.records import BookingQuery
 from server_stub.store.sqlite import SqliteStore
+from tests.rigs.extent import extent
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 USERS = ("alice", "bob", "carol", "stranger")
@@ -132,4 +133,4 @@ class Accounting(RuleBasedStateMachine):
 
 
 TestAccounting = Accounting.TestCase
-TestAccounting.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestAccounting.settings = settings(max_examples=extent(15, 60), stateful_step_count=30, deadline=None)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from lattice_agent.usage import billing
+from tests.rigs.extent import extent
 from tests.unit.usage.world import Core, Node, Server
 
 USERS = ("ann", "bob", "cid")
@@ -275,7 +276,7 @@ class AlwaysInParts(_SmallReports, Always):
     pass
 
 
-MANY = settings(max_examples=200, stateful_step_count=40, deadline=None)
+MANY = settings(max_examples=extent(25, 200), stateful_step_count=40, deadline=None)
 TestBaseWire, TestAlways = BaseWire.TestCase, Always.TestCase
 TestInParts, TestAlwaysInParts = InParts.TestCase, AlwaysInParts.TestCase
 TestBaseWire.settings = TestAlways.settings = TestInParts.settings = TestAlwaysInParts.settings = MANY

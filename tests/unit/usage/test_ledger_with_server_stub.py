@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from lattice_agent.usage import billing, ledger_account
+from tests.rigs.extent import extent
 from tests.unit.usage.ledger_world import LedgerNode, Sent, Stored, StubServer
 from tests.unit.usage.world import Core
 
@@ -343,7 +344,7 @@ class ComesAndGoesInParts(_SmallReports, ComesAndGoes):
     pass
 
 
-MANY = settings(max_examples=150, stateful_step_count=40, deadline=None)
+MANY = settings(max_examples=extent(20, 150), stateful_step_count=40, deadline=None)
 MACHINES = Ledgers, AlwaysCounted, ComesAndGoes, LedgersInParts, AlwaysCountedInParts, ComesAndGoesInParts
 TestLedgers, TestAlwaysCounted, TestComesAndGoes = Ledgers.TestCase, AlwaysCounted.TestCase, ComesAndGoes.TestCase
 TestLedgersInParts, TestAlwaysCountedInParts = LedgersInParts.TestCase, AlwaysCountedInParts.TestCase
