@@ -24,7 +24,7 @@ from tests.soak.endings import Deaths, faults_of_starts
 from tests.soak.faults import Planned, Saboteur, plan_faults
 from tests.soak.load import Load
 from tests.soak.machine import machine
-from tests.soak.operators import AwayError, Refused, operators
+from tests.soak.operators import AwayError, Operators, Refused, operators
 from tests.soak.plant import Place, Plant, make_plant
 from tests.soak.samples import SampleFile, agent_numbers, process_numbers, server_numbers
 from tests.soak.wire import open_wire, wrong_answers
@@ -75,7 +75,12 @@ class Course:
 
 
 class Soak:
-    """One soak, set up."""
+    """One soak; what it talks to is there once ``run`` has begun."""
+
+    operators: Operators
+    load: Load
+    company: Company
+    operator: str
 
     def __init__(self, settings: Settings, plant: Plant, samples: SampleFile) -> None:
         self.settings, self.plant, self.samples = settings, plant, samples
@@ -213,8 +218,8 @@ class Soak:
         await trio.to_thread.run_sync(self._sample_processes, disk)
         server = {name: here.pop(name) for name in ("health_s",) if name in here}
         self.samples.add("server", self.plant.server.lives, server)
-        open_ended = {"open": self.load.open, "ended": self.load.ended} if hasattr(self, "load") else {}
-        self.samples.add("soak", 1, here | open_ended | process_numbers_here())
+        done = {"open": self.load.open, "ended": self.load.ended}
+        self.samples.add("soak", 1, here | done | process_numbers_here())
         with suppress(AwayError, Refused):
             for node in (await self.operators.ask("GET", "nodes"))["nodes"]:
                 agent = self.plant.agents[node["id"]]
