@@ -33,12 +33,12 @@ CRASHING = Path(__file__).with_name("crashing_agent.py")
 LOOK_S = 0.005
 
 
-def wait_until(condition: Callable[[], Any], what: str) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
     """The first true value of the condition. Looks, because processes and files of others send no events."""
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {LIMIT_S:.0f} s for {what}")
+            raise TimeoutError(f"waited {limit_s:.0f} s for {what}")
         time.sleep(LOOK_S)
     return found
 
