@@ -71,9 +71,7 @@ def test_the_agent_wakes_up_in_1970(plane: SteeredPlane, clock: WrongClock, tmp_
         with site.process(words, **clock.environment) as agent:
             agent.wait_log('"ready"')
             watch = Watch(agent)
-            seen = watch.until(
-                lambda: "/api/agent/metrics: unreachable" in agent.log_text(), "a line about the heartbeat"
-            )
+            seen = watch.until(lambda: "agent/metrics: unreachable" in agent.log_text(), "word of the heartbeat")
             seen.assert_calm(lines=5)
             assert lines_of(agent)[0]["time"].startswith(EPOCH)
             assert "certificate is not yet valid" in agent.log_text()
@@ -106,7 +104,7 @@ def wrong_plane(clock: WrongClock, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_control_plane_wakes_up_in_1970(wrong_plane: Plane, clock: WrongClock, tmp_path: Path) -> None:
-    """When its clock jumps, the lease under which a task runs is dead. The task runs once all the same."""
+    """When its clock jumps, the lease of a task that runs is dead. The task runs once all the same."""
     site = Site(tmp_path, wrong_plane.url, wrong_plane.add_node())
     with site.agent("--slots", "2") as agent:
         assert wrong_plane.node(site.node)["created_at"].startswith(EPOCH)
