@@ -83,8 +83,8 @@ def test_the_agent_wakes_up_in_1970(plane: SteeredPlane, clock: WrongClock, tmp_
             assert agent.stop() == 0
     note(
         "clock at 1970",
-        during=f"no certificate is valid yet: said so, with the clock as what to check, and tried again ({seen}); clocks"
-        " of tasks and leases do not follow the wall clock",
+        during=f"no certificate is valid yet: that is told, with the clock as what to check, and tried again ({seen});"
+        " the clocks of tasks and leases do not follow the wall clock",
         after="goes on by itself when the clock is set",
     )
 
