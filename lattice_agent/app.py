@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from lattice_agent.audit import AuditLog
+from lattice_agent import footprint
+from lattice_agent.audit import NOTHING_YET, AuditLog
 from lattice_agent.config import Settings
 from lattice_agent.errors import LatticeError
 from lattice_agent.exec.launch import SpawnerProcess
@@ -82,6 +83,7 @@ def run(settings: Settings, environ: Mapping[str, str], spawner: SpawnerProcess)
             check_work_root(str(settings.exec.work_root))
         with _open_state(settings) as (state, audit):
             cleanup_leftovers(_text(settings.exec.work_root))
+            footprint.settle()
             return trio.run(_main, settings, environ, spawner, policy, state, audit)
     except BaseExceptionGroup as group:
         raise _most_telling(group) from None
@@ -94,6 +96,12 @@ def _open_state(settings: Settings) -> Iterator[tuple[StateDirectory, AuditLog]]
     state = StateDirectory(settings.state.dir)
     try:
         with AuditLog(settings.state.dir / "audit.log") as audit:
+            if state.is_new and audit.head != NOTHING_YET:
+                log.warning(
+                    "%s is new, but the audit beside it is not: what the last one held is gone (unsent results, "
+                    "and which tasks have run)",
+                    settings.state.dir / "state.db",
+                )
             yield state, audit
     finally:
         state.close()

@@ -79,6 +79,10 @@ class Head:
     hash: str
 
 
+NOTHING_YET: Final = Head(-1, GENESIS)
+"""Before the first record."""
+
+
 @dataclass(frozen=True)
 class Broken:
     """The first place where the chain does not hold; ``line`` counts from 1."""
@@ -124,13 +128,13 @@ class AuditLog:
         self._now = now
         self._fd: int | None = None
         self._size = 0
-        self._head = Head(-1, GENESIS)
+        self._head = NOTHING_YET
         with _errors_named(path):
             self._open()
 
     @property
     def head(self) -> Head:
-        """The last record's number and hash; ``Head(-1, GENESIS)`` before the first."""
+        """The last record's number and hash; ``NOTHING_YET`` before the first."""
         return self._head
 
     def record(self, event: str, /, **fields: Field) -> Head:

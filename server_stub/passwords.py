@@ -6,7 +6,6 @@ its own, so that neither the event loop nor the store's thread waits for it and 
 times that (docs/adr/0015-server-rendered-page.md). argon2 is loaded with the first sign-in.
 """
 
-import ctypes
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -20,8 +19,6 @@ T = TypeVar("T")
 MEMORY_KIB: Final = 19_456
 PASSES: Final = 2
 LANES: Final = 1
-_M_MMAP_THRESHOLD: Final = -3  # malloc.h
-_LARGE_BYTES: Final = 4 * 2**20
 WAITING_MOST: Final = 16
 """Who wants a hash while so many wait is answered 429."""
 
@@ -61,17 +58,7 @@ class Passwords:
 def _hasher() -> "PasswordHasher":
     from argon2 import PasswordHasher
 
-    _give_large_memory_back()
     return PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
-
-
-def _give_large_memory_back() -> None:
-    """From the second hash on glibc would keep its memory for the next one, and the server be 19 MiB larger for good:
-    with a threshold that is set (mallopt(3)), what is larger is mapped and unmapped each time. Elsewhere there is no
-    such function, and nothing to do."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 @cache

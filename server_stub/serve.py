@@ -24,6 +24,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from server_stub import footprint
 from server_stub.actions.tasks import set_kill_switch
 from server_stub.app import build_app
 from server_stub.bootstrap import write_init_token, write_private
@@ -61,6 +62,7 @@ def serve(settings: Settings) -> None:
             prepare(store, settings)
             app = build_app(store, SystemClock(), settings, OneThread(), OneThread())
             plane = app.state.plane
+            footprint.settle()
             run(app, settings, listener, on_stop=plane.close, beside=partial(tend, plane))
         finally:
             store.close()

@@ -31,8 +31,9 @@ LAYERS: dict[str, set[str]] = {
     "lattice_agent.policy_summary": {"exec", "wire"},
     "lattice_agent.execution": {"config", "exec", "policy_summary", "report", "wire"},
     "lattice_agent.usage_sources": {"config", "usage"},
+    "lattice_agent.footprint": set(),
     "lattice_agent.app": {
-        "usage_sources",
+        "usage_sources", "footprint",
         "execution", "errors", "secret", "config", "state", "link", "exec", "facts", "usage", "report", "tasks",
         "audit", "supervisor", "lifecycle", "wire", "threads",
     },

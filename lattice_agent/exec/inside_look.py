@@ -20,6 +20,7 @@ ANSWER_S = 0.1
 """For all of it: some ms, unless the processors are full of others. Later, nothing has been seen."""
 ANSWER_MOST = 1 << 20
 _PIECE = 65536
+_PID_DIGITS = 10
 
 
 def look(processes: Processes, pids: list[int], lead_to: Callable[[int], list[str]]) -> dict[int, list[str]]:
@@ -78,10 +79,12 @@ def _all_of(read: int) -> bytes:
 
 def _parsed(text: bytes) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
-    *lines, end = text.decode("ascii", "replace").splitlines() or [""]
-    if end != "end":
+    lines = text.decode("ascii", "replace").split("\n")
+    if lines[-2:] != ["end", ""]:
         return {}
-    for line in lines:
+    for line in lines[:-2]:
         pid, _, target = line.partition(" ")
+        if not pid.isdecimal() or len(pid) > _PID_DIGITS:  # the rest of a name that had a line feed in it
+            continue
         found.setdefault(int(pid), []).extend([target] if target else [])
     return found

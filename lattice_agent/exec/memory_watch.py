@@ -267,9 +267,13 @@ def waits_for_vfork(syscall: bytes) -> bool:
 
 
 def kilobytes(text: bytes, name: bytes) -> int:
-    """A field of proc_pid_status(5) or smaps in bytes; 0 where it is missing."""
-    at = text.find(name)
-    return int(text[at + len(name) :].split(None, 1)[0]) * 1024 if at >= 0 else 0
+    """A field of proc_pid_status(5) or smaps in bytes; 0 where it is missing.
+
+    A field begins a line, and not the first one: that has the process's name, which a script chooses. The kernel writes
+    a line feed in it as an escape.
+    """
+    _, begun, rest = text.partition(b"\n" + name)
+    return int(rest.split(None, 1)[0]) * 1024 if begun else 0
 
 
 def bytes_of_a_fault() -> int:

@@ -119,12 +119,12 @@ class Seen:
         That the agent's own uid is in another line than the script's shows that the namespace around is the agent's:
         below a second one the numbers would not be the agent's.
         """
-        uid = self.status.get("Uid", "").split()[:1]
+        uid = number_in(self.status.get("Uid", "").partition("\t")[0].partition(" ")[0])
         words = [line.split() for line in self.facts.all("uid_map")]
-        if not self.own_user_namespace or not uid or not all(map(_three_numbers, words)):
+        if not self.own_user_namespace or uid is None or not all(map(_three_numbers, words)):
             return False
         lines = [tuple(map(int, line)) for line in words]
-        of_script = [line for line in lines if int(uid[0]) in range(line[0], line[0] + line[2])]
+        of_script = [line for line in lines if uid in range(line[0], line[0] + line[2])]
         of_agent = [line for line in lines if self.outside.uid in range(line[1], line[1] + line[2])]
         return bool(of_script and of_agent) and not set(of_script) & set(of_agent)
 
@@ -137,8 +137,7 @@ class Seen:
         """A line of /proc/self/limits; None for "unlimited" or a line that is not there."""
         for line in self.facts.all("limit"):
             if line.startswith(name + " "):
-                value = line[len(name) :].split()[0]
-                return int(value) if value.isdigit() else None
+                return number_in(next(iter(line[len(name) :].split()), ""))
         return None
 
 
@@ -153,8 +152,16 @@ def parse_mount(line: str) -> Mount | None:
     return Mount(fields[_POINT], fields[3], tuple(fields[_OPTIONS].split(",")), propagates, filesystem[0], options)
 
 
+def number_in(text: str, base: int = 10) -> int | None:
+    """A number without a sign, as a kernel writes it; None for every other text: what is not understood is not seen."""
+    try:
+        return int(text, base) if text.isascii() and text.isalnum() else None
+    except ValueError:
+        return None
+
+
 def _three_numbers(words: list[str]) -> bool:
-    return len(words) == 3 and all(word.isdecimal() for word in words)
+    return len(words) == 3 and None not in map(number_in, words)
 
 
 def parse_namespaces(links: Mapping[str, str]) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from lattice_agent.exec.plan import Level
-from lattice_agent.exec.probe_seen import Seen
+from lattice_agent.exec.probe_seen import Seen, number_in
 
 REFUSED: Final = frozenset({"EPERM", "EACCES", "ENOSYS"})
 NOT_OFFERED: Final = frozenset({"EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT"})
@@ -141,8 +141,12 @@ def work_limits(seen: Seen) -> str:
     size, inodes = _bytes(work.of_filesystem.get("size", "")), work.of_filesystem.get("nr_inodes", "")
     if not 0 < size <= seen.profile.work_bytes:
         return f"the size of {TMP} is {work.of_filesystem.get('size', 'not limited')}"
-    limited = inodes.isdigit() and 0 < int(inodes) <= seen.profile.work_inodes
-    return "" if limited else f"the inodes of {TMP} are {inodes or 'not limited'}"
+    most = number_in(inodes)
+    return (
+        ""
+        if most is not None and 0 < most <= seen.profile.work_inodes
+        else f"the inodes of {TMP} are {inodes or 'not limited'}"
+    )
 
 
 def own_place(seen: Seen) -> str:
@@ -150,7 +154,7 @@ def own_place(seen: Seen) -> str:
     directory, mask = seen.facts.one("directory"), seen.facts.one("umask")
     return _first(
         "" if directory and seen.directory in ("", directory) else f"the script is in {directory or 'no directory'}",
-        "" if mask.isdigit() and int(mask, 8) == seen.expected.umask else f"umask {mask or 'unknown'}",
+        "" if number_in(mask, 8) == seen.expected.umask else f"umask {mask or 'unknown'}",
     )
 
 
@@ -203,7 +207,7 @@ def no_capabilities(seen: Seen) -> str:
     sets = ["CapInh", "CapPrm", "CapEff", "CapAmb"]
     if seen.level is not Level.LANDLOCK or seen.outside.uid == 0:
         sets.append("CapBnd")
-    held = [name for name in sets if int(seen.status.get(name, "1"), 16)]
+    held = [name for name in sets if number_in(seen.status.get(name, ""), 16) != 0]
     return f"not empty: {', '.join(held)}" if held else ""
 
 
@@ -217,7 +221,7 @@ def securebits(seen: Seen) -> str:
     if seen.level is Level.LANDLOCK and seen.outside.uid != 0:
         return ""
     bits = "" if seen.calls is None else seen.calls.one("securebits")
-    locked = bits.isdigit() and int(bits) & LOCKED_SECUREBITS == LOCKED_SECUREBITS
+    locked = (number_in(bits) or 0) & LOCKED_SECUREBITS == LOCKED_SECUREBITS
     return "" if locked else f"securebits are {bits or 'unknown'}"
 
 
@@ -252,8 +256,8 @@ def descriptors(seen: Seen) -> str:
 
 def system_calls(seen: Seen) -> str:
     """A filter of the cell's own: the agent may be under one itself, in a container. Before Linux 5.9 not counted."""
-    filters = seen.status.get("Seccomp_filters", "")
-    own = int(filters) > seen.outside.seccomp_filters if filters.isdigit() else not seen.outside.seccomp_filters
+    filters = number_in(seen.status.get("Seccomp_filters", ""))
+    own = not seen.outside.seccomp_filters if filters is None else filters > seen.outside.seccomp_filters
     if seen.status.get("Seccomp") != "2":
         return "no seccomp filter is in force"
     return "" if own else "no seccomp filter but the agent's own is in force"
@@ -297,13 +301,13 @@ def abstract_sockets(seen: Seen) -> str:
 
 def landlock_domains(seen: Seen) -> str:
     """The script's, and at level landlock that of its init around it: counted by how many more can be entered."""
-    left = "" if seen.calls is None else seen.calls.one("landlock_layers")
+    left = None if seen.calls is None else number_in(seen.calls.one("landlock_layers"))
     wanted = 2 if seen.level is Level.LANDLOCK else 1
     if seen.outside.landlock_layers < 0:
         return ""  # nothing to compare with; that there is one, ``landlock_files`` has seen
-    if not left.isdigit():
+    if left is None:
         return "the domains could not be counted"
-    nested = seen.outside.landlock_layers - int(left)
+    nested = seen.outside.landlock_layers - left
     return "" if nested >= wanted else f"the script is in {nested} domains, not {wanted}"
 
 
@@ -378,5 +382,4 @@ def _some(names: Iterable[str]) -> str:
 
 def _bytes(size: str) -> int:
     """The size of a tmpfs as mountinfo has it: in kibibytes, with a k."""
-    number = size.removesuffix("k")
-    return int(number) * (1024 if size.endswith("k") else 1) if number.isdigit() else 0
+    return (number_in(size.removesuffix("k")) or 0) * (1024 if size.endswith("k") else 1)

@@ -6,7 +6,7 @@ from ipaddress import ip_interface
 from typing import Final
 
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{42,43}=")
-_ENDPOINT: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):([0-9]{1,5})")
+_ENDPOINT: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]{1,255}\]|[^\s:\[\]]{1,255}):([0-9]{1,5})")
 PORT_LIMIT: Final = 65_535
 
 

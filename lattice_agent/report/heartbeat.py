@@ -122,15 +122,21 @@ class HeartbeatService:
     async def _beat_for_ever(self) -> None:
         patience = Patience(RETRY_BASE_S, RETRY_CAP_S)
         due = trio.current_time()
+        was_ok: bool | None = None
         while True:
             reply = await self._beat()
-            delay = patience.after(reply.verdict, self._rng)
-            if reply.ok:
+            now, delay = trio.current_time(), patience.after(reply.verdict, self._rng)
+            if reply.ok is not was_ok:
+                # Any time within the interval: a fleet that began together, or has lost its control plane together,
+                # would beat together for minutes, since the jitter takes so long to spread it.
+                due = now + max(delay, self._rng.uniform(0, self._interval_s))
+            elif reply.ok:
                 # Keeps the beat on its grid; a late one does not make the next late.
-                due = max(trio.current_time(), due + spread(self._interval_s, JITTER, self._rng))
+                due = max(now, due + spread(self._interval_s, JITTER, self._rng))
             else:
                 # Not faster than the interval, whatever the back-off says.
-                due = trio.current_time() + max(delay, self._interval_s * (1 - JITTER))
+                due = now + max(delay, self._interval_s * (1 - JITTER))
+            was_ok = reply.ok
             await trio.sleep_until(due)
 
     async def _beat(self) -> Reply:

@@ -104,9 +104,9 @@ class GroupCommit:
         self._connection.execute("SAVEPOINT entry")
         try:
             entry.value = entry.operation()
-        except sqlite3.OperationalError:
-            raise  # the disk or the file: it concerns the whole transaction
-        except Exception as error:  # noqa: BLE001  # it is handed to the caller who brought the operation
+        except Exception as error:  # it is handed to the caller who brought the operation
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError):
+                raise  # the disk or the file: it concerns the whole transaction
             entry.error = error
             self._connection.execute("ROLLBACK TO entry")
         self._connection.execute("RELEASE entry")

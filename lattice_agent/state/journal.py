@@ -68,12 +68,17 @@ _COLUMNS: Final = (
 
 
 def _row(values: tuple[object, ...]) -> TaskRow:
+    """Raises sqlite3.DatabaseError for what was never written so."""
     (task_id, phase, lease_id, interpreter, script, timeout_sec, limit, boot_id, seconds, order_no, result, shrunk) = (
         values
     )
+    try:
+        known_phase = Phase(str(phase))
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"the row of task {task_id!r} is malformed: {error}") from None
     return TaskRow(
         str(task_id),
-        Phase(str(phase)),
+        known_phase,
         str(lease_id),
         str(interpreter),
         None if script is None else str(script),

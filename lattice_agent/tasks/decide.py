@@ -133,7 +133,7 @@ def lease_expired(row: TaskRow, now: BootTime) -> bool:
 
 def finish(row: TaskRow, event: Event, result: str) -> TaskRow:
     """The row with its result, to be written before the result is sent; the script's text is not needed any more."""
-    return replace(row, phase=follow(row.phase, event), result=result, script=None, order_no=0, shrunk=0)
+    return replace(row, phase=follow(row.phase, event), result=result, script=None, order_no=0)
 
 
 def start(row: TaskRow) -> TaskRow:

@@ -41,6 +41,8 @@ class LoopbackUrlSource(UsageSource):
         self._client = httpx.AsyncClient(
             trust_env=False,
             follow_redirects=False,
+            # In a hook, because httpx works out where a redirect leads even if nobody follows it, and fails at some.
+            event_hooks={"response": [_refuse_redirect]},
             timeout=timeout_s,
             verify=_tls(self._url),
             # One reading every few seconds; a kept connection could only be a stale one.
@@ -122,9 +124,12 @@ async def _bounded(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _check_answer(response: httpx.Response) -> None:
+async def _refuse_redirect(response: httpx.Response) -> None:
     if response.is_redirect:
         raise UsageSourceError("the answer is a redirect, which is not followed")
+
+
+def _check_answer(response: httpx.Response) -> None:
     if not response.is_success:
         raise UsageSourceError(f"the answer has status {response.status_code}")
     if response.headers.get("content-encoding", "identity").lower() != "identity":

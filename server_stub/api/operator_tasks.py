@@ -104,25 +104,34 @@ async def list_tasks(request: Request) -> Response:
 
 async def show(request: Request) -> Response:
     """With ``wait_s`` the answer comes when the task has ended, or after so many seconds as it then is."""
-    plane = plane_of(request)
     await admit_operator(request)
     wanted = read_query(request, ShowTask)
-    found = await _ended(plane, request.path_params["task_id"], wanted.wait_s)
+    found = await _ended(request, request.path_params["task_id"], wanted.wait_s)
     view = shown_task_view(found)
     if wanted.script:
         view["script"] = found.task.script
     return document({"task": view})
 
 
-async def _ended(plane: Plane, task_id: str, wait_s: int) -> ShownTask:
-    look = partial(show_task, task_id=task_id)
+async def _ended(request: Request, task_id: str, wait_s: int) -> ShownTask:
+    plane, look = plane_of(request), partial(show_task, task_id=task_id)
     with plane.watch.waiting(task_id) as end:
         found = await plane.read(look)
         if not wait_s or found.task.status not in OPEN_STATUSES:
             return found
         with anyio.move_on_after(wait_s):
-            await end.wait()
+            async with anyio.create_task_group() as group:
+                group.start_soon(_cut_when_gone, request, group.cancel_scope)
+                await end.wait()
+                group.cancel_scope.cancel()
     return await plane.read(look)
+
+
+async def _cut_when_gone(request: Request, scope: anyio.CancelScope) -> None:
+    """Who has hung up is not waited for: it would keep its connection's memory, and one of the few places to wait."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
 
 
 async def cancel_task(request: Request) -> Response:

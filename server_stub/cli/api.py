@@ -60,6 +60,8 @@ class OperatorApi:
             verify=_tls_context(connection),
             trust_env=False,
             follow_redirects=False,
+            # In a hook, because httpx works out where a redirect leads even if nobody follows it, and fails at some.
+            event_hooks={"response": [_refuse_redirect]},
         )
 
     def __enter__(self) -> Self:
@@ -201,12 +203,15 @@ def _has_cause(error: BaseException | None, kind: type[BaseException]) -> bool:
     return False
 
 
-def _understood(response: httpx.Response, raw: bytes) -> Answer:
-    """The JSON object of a success; raises what any other answer means."""
-    document = _json_object(raw)
+def _refuse_redirect(response: httpx.Response) -> None:
     if response.is_redirect:
         target = repeated(response.headers.get("location", ""))
         raise AnswerError(f"the server answers with a redirect to {target!r}", hint="give the final URL as --server")
+
+
+def _understood(response: httpx.Response, raw: bytes) -> Answer:
+    """The JSON object of a success; raises what any other answer means."""
+    document = _json_object(raw)
     if not response.is_success:
         raise refusal(response.status_code, document)
     if document is None:

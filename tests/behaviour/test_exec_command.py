@@ -20,6 +20,7 @@ import pytest
 from lattice_agent.exec.outcome import Kind, Outcome
 from lattice_agent.exec.plan import Level
 from tests.hostile.cell_rig import AGENTS, REPOSITORY, World
+from tests.rigs.extent import mostly_long
 
 OUTER_S = 40
 CELLS = ["strict", "network", "landlock"]
@@ -55,38 +56,45 @@ def told(*words: str) -> dict[str, Any]:
 # --- output and exit codes ---
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", mostly_long(LEVELS))
 def test_output_and_exit_code_pass_through(level: str) -> None:
     script = "printf out; printf err >&2; exit 3"
     assert call("--level", level, "-c", script) == (3, "out", "err")
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", mostly_long(LEVELS))
 def test_a_signal_is_told_as_a_shell_does(level: str) -> None:
     code, _, err = call("--level", level, "-c", "kill -TERM $$")
     assert (code, err) == (128 + 15, "lattice-agent exec: ended by signal 15: terminated\n")
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", mostly_long(LEVELS))
 def test_its_time_is_up(level: str) -> None:
     code, out, err = call("--level", level, "--timeout", "300ms", "-c", "echo begun; exec sleep 60")
     assert (code, out) == (124, "begun\n")
     assert "its time was up" in err
 
 
+DEAF = "trap '' TERM; sleep 60 & sleep 60 & wait"
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_script_that_does_not_end_when_asked_is_told_as_killed(level: str) -> None:
-    script = "trap '' TERM; sleep 60 & sleep 60 & wait"
-    code, _, err = call("--level", level, "--timeout", "300ms", "-c", script)
+def test_a_script_that_does_not_end_when_asked_is_told_as_killed_in_words(level: str) -> None:
+    code, _, err = call("--level", level, "--timeout", "300ms", "-c", DEAF)
     assert code == 124
     assert re.search(r"did not end when asked and was killed 2[.0-9]* s later, with 2 other processes$", err.strip())
-    code, out, _ = call("--json", "--level", level, "--timeout", "300ms", "-c", script)
+
+
+@pytest.mark.parametrize("level", mostly_long(LEVELS))
+def test_a_script_that_does_not_end_when_asked_is_told_as_killed(level: str) -> None:
+    _, out, _ = call("--json", "--level", level, "--timeout", "300ms", "-c", DEAF)
     told = json.loads(out)
     assert (told["grace_expired"], told["processes_killed"]) == (True, 2)
     assert told["grace_s"] >= 2
 
 
-@pytest.mark.parametrize("level", CELLS)
+@pytest.mark.parametrize("level", mostly_long(CELLS))
 def test_too_much_memory(level: str) -> None:
     hog = "x = bytearray(1 << 27)\nwhile True: pass"
     code, _, err = call("--level", level, "--memory", "32M", "--interpreter", "python3", "-c", hog)
@@ -136,6 +144,7 @@ def test_a_reader_that_goes_ends_the_script(level: str) -> None:
         assert process.wait(OUTER_S) == 141
 
 
+@pytest.mark.long
 def test_a_reader_that_stops_does_not_keep_the_script_alive() -> None:
     began = time.monotonic()
     with started("--timeout", "500ms", "-c", "yes", stderr=subprocess.PIPE) as process:
@@ -330,7 +339,7 @@ def place() -> Iterator[str]:
         yield path
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", mostly_long(LEVELS))
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_an_interruption_ends_the_script_and_all_it_started(
     level: str, number: signal.Signals, tmp_path: Path, place: str
@@ -388,7 +397,7 @@ def alike(steps: list[list[str]]) -> list[list[str]]:
 
 
 @pytest.mark.needs_netns
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("agent", mostly_long(AGENTS))
 @pytest.mark.parametrize("level", CELLS)
 def test_explain_prints_the_very_steps_that_run(world: World, agent: str, level: str) -> None:
     words = ("lattice_agent", "exec", "--explain", "--json", "--level", level, "-c", ":")

@@ -7,6 +7,7 @@ import socket
 import ssl
 import stat
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from server_stub.config import Settings
 from server_stub.errors import SettingsError
 from server_stub.serve import open_listener
+from tests.rigs.real_processes import wait_until
 from tests.rigs.server_process import ROOT, serving, started
 
 pytestmark = pytest.mark.slow
@@ -49,6 +51,28 @@ def test_first_start_writes_the_token_and_the_url_and_ends_in_order(tmp_path: Pa
         assert not token_file.exists()  # there is an operator: no second first token
         with server.client(token) as operator:
             assert operator.get("/api/v1/nodes").json()["nodes"][0]["id"] == "n1"
+
+
+def test_who_hung_up_is_not_waited_for(tmp_path: Path) -> None:
+    """There is one place to wait: while it is taken, everybody else is answered at once."""
+    token_file = tmp_path / "token"
+    settings = {"db_path": str(tmp_path / "db"), "init_token_file": str(token_file), "limits": {"waiters": 1}}
+    with started(serving(**settings)) as server:
+        token = token_file.read_text().strip()
+        with server.client(token) as operator:
+            operator.post("/api/v1/nodes", json={"id": "n1"}).raise_for_status()
+            task = operator.post("/api/v1/tasks", json={"node": "n1", "script": "true"}).json()["task"]["id"]
+
+            def waited_s(wait_s: int) -> float:
+                began = time.monotonic()
+                operator.get(f"/api/v1/tasks/{task}", params={"wait_s": wait_s}).raise_for_status()
+                return time.monotonic() - began
+
+            waiter = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=20)
+            waiter.request("GET", f"/api/v1/tasks/{task}?wait_s=60", headers={"authorization": f"Bearer {token}"})
+            wait_until(lambda: waited_s(1) < 1, "the place to be taken")
+            waiter.close()
+            wait_until(lambda: waited_s(1) >= 1, "the place to be free")
 
 
 @pytest.mark.long

@@ -23,11 +23,10 @@ from lattice_agent.exec import cell_pool, launch
 from lattice_agent.exec.host import count_uid_threads
 from lattice_agent.exec.kernel import libc, seqpacket
 from lattice_agent.exec.launch import SpawnerProcess, start_spawner
-from lattice_agent.exec.library import DEFAULT_LIMITS
+from lattice_agent.exec.library import DEFAULT_LIMITS, plan_for
 from lattice_agent.exec.outcome import Outcome
 from lattice_agent.exec.plan import Level, Profile
-from lattice_agent.exec.runner import open_runner
-from lattice_agent.exec.sandbox import Sandbox
+from lattice_agent.exec.runner import Runner, open_runner
 
 LEAKED_PIPE, LEAKED_SOCKET = 77, 78
 BUILD_S = 5.0
@@ -75,25 +74,22 @@ def leave_descriptors_open() -> None:
     ours.detach()
 
 
-async def answer(sandbox: Sandbox, request: dict[str, Any]) -> None:
+async def answer(runner: Runner, request: dict[str, Any]) -> None:
     """Run one script and tell how it ended."""
     limits = replace(DEFAULT_LIMITS, **{"wall_s": 10.0, "cpu_s": 15, **request["limits"]})
     read_only, writable = (tuple(request["paths"].get(name, ())) for name in ("read_only", "writable"))
     profile = Profile(Level(request["level"]), read_only=read_only, writable=writable)
-    if profile.level is Level.LANDLOCK and os.geteuid() != 0:
+    if profile.level in (Level.LANDLOCK, Level.HOST) and os.geteuid() != 0:
         # As the agent does it: there the limit counts everything that the user has.
         limits = replace(limits, processes=limits.processes + (count_uid_threads(os.geteuid()) or 0))
     if request["work_disk"]:
         profile = replace(profile, work_disk=request["work_disk"])
     try:
-        outcome = await sandbox.run(
-            request["script"].encode("utf-8", "surrogateescape"),
-            interpreter=request["interpreter"],
-            limits=limits,
-            environment=request["environment"],
-            profile=profile,
-        )
-        told = tell(outcome)
+        text = request["script"].encode("utf-8", "surrogateescape")
+        plan = plan_for(text, profile, request["interpreter"], limits, request["environment"])
+        if profile.level is Level.HOST:
+            plan = replace(plan, profile=None)  # it has no cells
+        told = tell(await runner.run(plan))
     except SandboxError as error:
         told = {"kind": "raised", "message": str(error)}
     print(json.dumps({"number": request["number"], **told}), flush=True)
@@ -124,7 +120,6 @@ async def serve(options: dict[str, Any]) -> None:
     spawner = start_spawner_without(options["without"]) if any(options["without"]) else start_spawner()
     keep = profile if profile.level is not Level.LANDLOCK else None
     async with open_runner(spawner, keep_ready=keep) as runner:
-        sandbox = Sandbox(runner, profile)
         print(json.dumps({"number": 0, "kind": "ready"}), flush=True)
         lines = trio.lowlevel.FdStream(os.dup(0))
         async with lines, trio.open_nursery() as nursery:
@@ -132,7 +127,7 @@ async def serve(options: dict[str, Any]) -> None:
             async for piece in lines:
                 *complete, pending = (pending + piece).split(b"\n")
                 for line in complete:
-                    nursery.start_soon(answer, sandbox, json.loads(line))
+                    nursery.start_soon(answer, runner, json.loads(line))
 
 
 def put_a_key() -> None:

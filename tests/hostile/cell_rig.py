@@ -37,6 +37,8 @@ WORLD_S = 300
 WORLD_FILES = 512 * 1024 * 1024
 PLACES = ("/tmp", "/dev/shm", "/run")
 """Directories that every world has its own of, each of WORLD_FILES bytes."""
+QUEUES = "/run/queues"
+"""Where a world shows its POSIX message queues (mq_overview(7))."""
 NUMBERS_APART = "echo 5000 > /proc/sys/kernel/ns_last_pid"
 """Process ids in the world are not those in a cell, so that a script cannot take its own child for the agent."""
 SETTLE_S = 10
@@ -108,15 +110,20 @@ def kept_in_sight(paths: list[str]) -> tuple[list[str], list[str]]:
 
 
 class World:
-    """Namespaces with nothing in them but a first process that reaps. ``memory_bytes``: bound of all of it together."""
+    """Namespaces with nothing in them but a first process that reaps.
 
-    def __init__(self, memory_bytes: int | None = None) -> None:
+    ``memory_bytes``, ``tasks``: bounds of all of it together.
+    """
+
+    def __init__(self, memory_bytes: int | None = None, tasks: int | None = None) -> None:
         self.memory = MemoryGroup(memory_bytes) if memory_bytes else None
+        self._groups = [*filter(None, [self.memory]), *([TaskGroup(tasks)] if tasks else [])]
         given = [f"{script}; mount --bind /run/given {path}" for path, script in GIVEN_FILES.items()]
         mounts = [f"mount -t tmpfs -o mode=1777,size={WORLD_FILES} tmpfs {place}" for place in PLACES]
         paths = [str(REPOSITORY), sys.base_prefix, sys.prefix]
         hold, show = kept_in_sight(paths)
-        rest = ["ip link set lo up", NUMBERS_APART, "echo", f"exec sleep {WORLD_S}"]
+        queues = f"mkdir {QUEUES}; mount -t mqueue mqueue {QUEUES}"
+        rest = ["ip link set lo up", queues, NUMBERS_APART, "echo", f"exec sleep {WORLD_S}"]
         prepare = "; ".join(["trap '' CHLD", *hold, *mounts, *show, *given, *rest])
         reachable = [sys.executable, str(REPOSITORY / "tools/reachable.py"), *paths, "--"]
         namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--mount-proc", "--propagation", "private"]
@@ -148,8 +155,8 @@ class World:
         self._holder.communicate()
         select.select([pidfd], [], [], SETTLE_S)
         os.close(pidfd)
-        if self.memory is not None:
-            self.memory.close()
+        for group in self._groups:
+            group.close()
 
     def start(
         self,
@@ -209,8 +216,13 @@ class World:
         raise AssertionError(f"no process {pid} in the world")
 
     def _join(self) -> None:
-        if self.memory is not None:
-            self.memory.join()
+        for group in self._groups:
+            group.join()
+
+
+def only_child(pid: int) -> int:
+    """Of an ``nsenter``: the process in the world, as the test's namespace calls it."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
 
 def inner_pid(pid: int) -> int:
@@ -251,21 +263,42 @@ class Process:
 _PEAKS = ("memory.max_usage_in_bytes", "memory.kmem.tcp.max_usage_in_bytes")
 
 
-class MemoryGroup:
-    """A group of the memory controller (cgroup v1), below our own: the outer limit, and the measure of what is used.
+class Group:
+    """A group of one controller (cgroup v1), below our own."""
+
+    def __init__(self, controller: str) -> None:
+        lines = (line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines())
+        own = next(path for _, name, path in lines if name == controller)
+        self._path = Path(tempfile.mkdtemp(prefix="lattice-test-", dir=f"/sys/fs/cgroup/{controller}{own}"))
+
+    def join(self) -> None:
+        (self._path / "cgroup.procs").write_text("0")
+
+    def close(self) -> None:
+        deadline = time.monotonic() + SETTLE_S
+        while (self._path / "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._path.rmdir()
+
+
+class TaskGroup(Group):
+    """The outer limit of what forks without end, also as root, whom RLIMIT_NPROC does not bind."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__("pids")
+        (self._path / "pids.max").write_text(str(limit))
+
+
+class MemoryGroup(Group):
+    """The outer limit of memory, and the measure of what is used.
 
     It counts what no process shows: files in memory, pipes, sockets, page tables.
     """
 
     def __init__(self, limit: int) -> None:
-        own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in line)
-        parent = Path(f"/sys/fs/cgroup/memory{own.split(':', 2)[2]}")
-        self._path = Path(tempfile.mkdtemp(prefix="lattice-test-", dir=parent))
+        super().__init__("memory")
         (self._path / "memory.limit_in_bytes").write_text(str(limit))
         (self._path / "memory.kmem.tcp.limit_in_bytes").write_text(str(limit))  # not counted before it has a limit
-
-    def join(self) -> None:
-        (self._path / "cgroup.procs").write_text("0")
 
     def peak(self) -> int:
         """The most that was in use since ``forget``."""
@@ -277,12 +310,6 @@ class MemoryGroup:
         for name in _PEAKS:
             (self._path / name).write_text("0")
         return self.peak()
-
-    def close(self) -> None:
-        deadline = time.monotonic() + SETTLE_S
-        while (self._path / "cgroup.procs").read_text() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self._path.rmdir()
 
 
 # --- plainly ---
@@ -432,7 +459,7 @@ class Agent:
     @property
     def outer_pid(self) -> int:
         """Process id of the agent, as the test's namespace calls it."""
-        return int(Path(f"/proc/{self._nsenter.pid}/task/{self._nsenter.pid}/children").read_text())
+        return only_child(self._nsenter.pid)
 
     @property
     def pid(self) -> int:
@@ -500,9 +527,9 @@ class Agent:
 
 
 @contextmanager
-def an_agent(who: str, *, memory_bytes: int | None = None, **options: Any) -> Iterator[Agent]:
+def an_agent(who: str, *, memory_bytes: int | None = None, tasks: int | None = None, **options: Any) -> Iterator[Agent]:
     """An agent in a world of its own."""
-    with World(memory_bytes) as world, Agent(world, AGENTS[who], **options) as agent:
+    with World(memory_bytes, tasks) as world, Agent(world, AGENTS[who], **options) as agent:
         yield agent
 
 
@@ -520,32 +547,10 @@ def a_terminal() -> Iterator[int]:
 # --- looks from outside ---
 
 
-def eventually(look: Callable[[], object], expected: object) -> None:
-    """Look until it is as expected. AssertionError with the last look after SETTLE_S."""
+def eventually(look: Callable[[], object], expected: object, complaint: Callable[[], str] | None = None) -> None:
+    """Look until it is as expected. AssertionError after SETTLE_S, with the last look or what ``complaint`` says."""
     deadline = time.monotonic() + SETTLE_S
     while (seen := look()) != expected:
-        assert time.monotonic() < deadline, f"{seen!r} is not {expected!r}"
+        if time.monotonic() > deadline:
+            raise AssertionError(complaint() if complaint else f"{seen!r} is not {expected!r}")
         time.sleep(0.01)
-
-
-def left_by_scripts(agent: Agent) -> list[str]:
-    """Processes of the world that are neither the spawner nor a cell that waits, nor put there from outside."""
-    everything = [process for process in agent.world.processes() if process.parent]
-    spawner = agent.spawner
-    waiting: dict[str, list[Process]] = {}
-    left = []
-    for process in everything:
-        if process.arguments.startswith("lattice-cell ") and process.pid_namespace:
-            waiting.setdefault(process.pid_namespace, []).append(process)
-        elif process.pid != spawner:
-            left.append(f"{process.pid} {process.name} {process.arguments}")
-    for pair in waiting.values():
-        names = [f"{process.pid} {process.name} {process.arguments}" for process in pair]
-        left += [] if len(pair) == 2 and spawner in {process.parent for process in pair} else names
-    return left
-
-
-def assert_nothing_left(agent: Agent) -> None:
-    """No process, file or object of a script is left in the world."""
-    eventually(lambda: left_by_scripts(agent), [])
-    assert [entry for entry in os.listdir(agent.world.path("/tmp")) if entry.startswith("lattice-")] == []

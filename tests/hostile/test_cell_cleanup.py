@@ -1,29 +1,18 @@
 """Work directories on the host's disk, after scripts that make them hard to remove. A tmpfs goes with the cell."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from tests.hostile.cell_rig import (
-    AGENTS,
-    NOBODY,
-    PYTHON,
-    ROOT,
-    Agent,
-    World,
-    an_agent,
-    assert_nothing_left,
-    eventually,
-    plainly,
-)
+from tests.hostile.cell_rig import NOBODY, PYTHON, ROOT, Agent, World, eventually, plainly
+from tests.hostile.places import Place
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 
 VICTIM = "/run/victim"
 DISK = "/run/disk"
-PLACES = {"landlock": None, "strict": DISK, "network": DISK}
+ON_DISK = {"strict": DISK, "network": DISK, "landlock": None, "host": None}
 """Level, and where its work directory is to be; None: where the agent makes it anyway."""
 
 
@@ -70,13 +59,13 @@ def victim_lives(world: World) -> bool:
     return path.exists() and path.read_text() == "precious"
 
 
-@pytest.fixture(scope="module", params=AGENTS)
-def agent(request: pytest.FixtureRequest) -> Iterator[Agent]:
-    with an_agent(request.param) as agent:
+def prepared(agent: Agent) -> Agent:
+    """With somebody else's files, and a directory of the agent's on disk."""
+    if not agent.world.path(DISK).exists():
         make_victim(agent.world, agent.uid)
         agent.world.path(DISK).mkdir(mode=0o700)
         os.chown(agent.world.path(DISK), agent.uid, agent.uid)
-        yield agent
+    return agent
 
 
 @pytest.mark.parametrize("mess", MESSES, ids=lambda mess: mess.name)
@@ -91,12 +80,12 @@ def test_outside_a_naive_removal_fails(mess: Mess) -> None:
         assert failed or not victim_lives(world)
 
 
-@pytest.mark.parametrize("level", PLACES)
 @pytest.mark.parametrize("mess", MESSES, ids=lambda mess: mess.name)
-def test_the_work_directory_goes_and_nothing_else(mess: Mess, level: str, agent: Agent) -> None:
-    seen = agent.run(f"{mess.name}.py", level=level, work_disk=PLACES[level], environment={"VICTIM": VICTIM})
+def test_the_work_directory_goes_and_nothing_else(mess: Mess, place: Place) -> None:
+    agent = prepared(place.agent)
+    seen = place.run(f"{mess.name}.py", work_disk=ON_DISK[place.level], environment={"VICTIM": VICTIM})
     assert (seen.kind, seen.exit_code, seen.stderr) == ("exited", 0, ""), seen
     eventually(lambda: os.listdir(agent.world.path(DISK)), [])
     eventually(lambda: [name for name in os.listdir(agent.world.path("/tmp")) if name.startswith("lattice-")], [])
     assert victim_lives(agent.world)
-    assert_nothing_left(agent)
+    place.verdict(mess.name, "removed, and nothing else")

@@ -17,9 +17,9 @@ from tests.hostile.cell_rig import (
     Agent,
     World,
     an_agent,
-    assert_nothing_left,
     eventually,
 )
+from tests.hostile.inventory import assert_nothing_left
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 

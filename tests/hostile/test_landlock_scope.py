@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from lattice_agent.exec.kernel import landlock, libc, mounts, namespaces, privileges, wait
+from tests.rigs.extent import extent
 from tests.unit.exec.test_landlock import Confine, domain, inside, unconfined
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root]
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.hostile, pytest.mark.needs_root]
 OUTER_LIMIT_S = 60
 RUN_LIMIT_S = 5
 NOBODY = 65534
-RUNS = 20
+RUNS = extent(2, 20)
 CHAINS = 4
 GENERATIONS = 100
 """Forks that are seen before the reaper strikes: the chains are well under way."""
@@ -328,6 +329,7 @@ def ends(uid: int, runs: int, outer: Confine, inner: Confine, strike: Callable[[
 
 
 @pytest.mark.slow
+@pytest.mark.sized
 @pytest.mark.parametrize("uid", [0, NOBODY])
 def test_one_kill_of_all_ends_every_tree_and_nothing_else(uid: int) -> None:
     outcomes = ends(uid, RUNS, landlock.scope_signals, SCOPED, kill_all)

@@ -1,11 +1,9 @@
 """Nothing is left: not after thousands of hostile scripts, not when somebody is killed in the middle of it all."""
 
 import os
-import re
 import select
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +17,20 @@ from lattice_agent.exec.requests import CellGone, KillCell, encode
 from tests.hostile.cell_rig import (
     AGENTS,
     MIB,
-    PLACES,
     Agent,
     an_agent,
-    assert_nothing_left,
     eventually,
+)
+from tests.hostile.inventory import (
+    assert_nothing_left,
     left_by_scripts,
+    mapped_files,
+    memory_kib,
+    read,
+    take_inventory,
 )
 from tests.hostile.test_cell_spawner import HostileAgent
+from tests.rigs.extent import extent
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 
@@ -76,7 +80,7 @@ STORM = [
     Short("trap '' TERM; sleep 60 & while :; do :; done", ("timed_out",), 0.02),
     Short("x=0123456789abcdef; while :; do x=$x$x; done", ("memory_limit",), memory_bytes=4 * MIB),
 ]
-RUNS, EARLY, LITTLE = 5000, 500, 400
+RUNS, EARLY, LITTLE = extent(450, 5000), extent(150, 500), 400
 GROWTH_KIB = 1024
 
 
@@ -109,79 +113,6 @@ def fill_the_pool(agent: Agent) -> None:
     eventually(lambda: waiting_cells(agent), CELLS_KEPT)
 
 
-@dataclass(frozen=True)
-class Inventory:
-    """All that a world has. Read when the pool is full, so that two of them can be compared."""
-
-    processes: Counter[str]
-    zombies: int
-    mounts: int
-    namespaces: dict[str, int]
-    descriptors: dict[str, Counter[str]]
-    sockets: dict[str, int]
-    files: list[str]
-    objects: dict[str, int]
-    groups: list[str]
-
-
-def take_inventory(agent: Agent) -> Inventory:
-    world = agent.world
-    processes = world.processes()
-    proc = world.path("/proc")
-    everything = [entry for entry in proc.iterdir() if entry.name.isdigit()]
-    return Inventory(
-        processes=Counter(process.name for process in processes),
-        zombies=sum(b"State:\tZ" in read(entry / "status") for entry in everything),
-        mounts=len(read(proc / "1/mountinfo").splitlines()),
-        namespaces={kind: distinct(everything, kind) for kind in ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user")},
-        descriptors={
-            who: descriptors(proc / str(pid)) for who, pid in (("agent", agent.pid), ("spawner", agent.spawner))
-        },
-        sockets={name: len(read(proc / f"{agent.pid}/net/{name}").splitlines()) for name in ("unix", "tcp", "udp")},
-        files=[f"{place}/{name}" for place in (*PLACES, "/tmp") for name in sorted(os.listdir(world.path(place)))],
-        objects={name: len(read(proc / f"sysvipc/{name}").splitlines()) for name in ("shm", "sem", "msg")},
-        groups=[path.name for path in Path("/sys/fs/cgroup").rglob("cells-*")],
-    )
-
-
-def read(path: Path) -> bytes:
-    """A file of /proc; nothing if its process is gone."""
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
-
-
-def distinct(processes: list[Path], kind: str) -> int:
-    """How many namespaces of a kind: those that processes are in, and those that somebody holds open."""
-    found = set()
-    for entry in processes:
-        for link in (entry / f"ns/{kind}", *list_of(entry / "fd")):
-            target = target_of(link)
-            if target.startswith(f"{kind}:["):
-                found.add(target)
-    return len(found)
-
-
-def descriptors(entry: Path) -> Counter[str]:
-    """How many of each kind a process has open."""
-    return Counter(re.sub(r"\d+", "N", target_of(link)) for link in list_of(entry / "fd"))
-
-
-def list_of(directory: Path) -> list[Path]:
-    try:
-        return list(directory.iterdir())
-    except OSError:
-        return []
-
-
-def target_of(link: Path) -> str:
-    try:
-        return os.readlink(link)
-    except OSError:
-        return ""
-
-
 def keys() -> int:
     """Of all users; others on this machine may use keys too."""
     return len(Path("/proc/keys").read_text().splitlines())
@@ -192,21 +123,8 @@ def waiting_cells(agent: Agent) -> int:
     return 0 if left_by_scripts(agent) else sum(process.name == "cell" for process in agent.world.processes()) // 2
 
 
-def memory_kib(pid: int) -> dict[str, int]:
-    """Memory that is not a file's (smaps_rollup in proc(5)). Files are left to ``mapped_files``: a process's share of
-    those that others have mapped as well grows with the end of the others."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    fields = {line.split(":")[0]: line.split()[1] for line in lines if line.endswith(" kB")}
-    return {name: int(fields[name]) for name in ("Anonymous", "Pss_Shmem")}
-
-
-def mapped_files(pid: int) -> Counter[str]:
-    """How often each file is mapped."""
-    fields = [line.split(maxsplit=5) for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
-    return Counter(line[5] for line in fields if len(line) > 5 and line[5].startswith("/"))
-
-
 @pytest.mark.slow
+@pytest.mark.sized
 @pytest.mark.parametrize(("who", "early", "runs"), [("root", EARLY, RUNS), ("nobody", EARLY // 5, LITTLE)])
 def test_after_thousands_of_hostile_scripts_nothing_is_left(who: str, early: int, runs: int) -> None:
     with an_agent(who) as agent:

@@ -387,7 +387,24 @@ def loosened(variant: Variant, name: str) -> tuple[Rule, ...]:
     return (*kept, *((name, conditions) for conditions in ANY))
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+MATTER_MOST = {
+    "ptrace", "process_vm_readv", "mount", "chroot", "fsopen", "unshare", "bpf", "perf_event_open", "userfaultfd",
+    "io_uring_setup", "keyctl", "add_key", "syslog", "clone new user", "clone new user, high bits",
+    "clone beside the parent", "TIOCSTI", "TIOCSTI, high bits", "TIOCSTI, all high bits", "socket netlink",
+    "socket netlink, high bits", "socket packet", "socket vsock", "socket raw", "socket raw, high bits",
+    "no inet: socket inet", "mknod character device", "mknod device, high bits", "seccomp listener", "memfd",
+    "mmap anonymous: shared", "mmap anonymous: shared, high bits", "pipe size", "pipe size, high bits",
+    "madvise: huge pages", "madvise: huge pages, high bits", "landlock version",
+    "socket buffers 7", "socket buffers, high bits", "prlimit64 of the parent",
+}  # fmt: skip
+"""They must not be judged by how the kernel dislikes their arguments, and are tried every day."""
+EVERY_ATTACK = [
+    pytest.param(attack, marks=() if attack.name in MATTER_MOST else pytest.mark.long, id=attack.name)
+    for attack in ATTACKS
+]
+
+
+@pytest.mark.parametrize("attack", EVERY_ATTACK)
 def test_an_attack_is_refused_by_its_rule(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
     unhindered = errno_of(attack.run, None)
     assert unhindered != attack.refused
@@ -403,16 +420,7 @@ def test_an_attack_is_refused_by_its_rule(attack: Attack, monkeypatch: pytest.Mo
 def test_these_attacks_work_and_do_not_only_fail_otherwise() -> None:
     """The ones that matter most must not be judged by how the kernel dislikes their arguments."""
     work = {attack.name for attack in ATTACKS if errno_of(attack.run, None) == "works"}
-    assert work >= {
-        "ptrace", "process_vm_readv", "mount", "chroot", "fsopen", "unshare", "bpf", "perf_event_open", "userfaultfd",
-        "io_uring_setup", "keyctl", "add_key", "syslog", "clone new user", "clone new user, high bits",
-        "clone beside the parent", "TIOCSTI", "TIOCSTI, high bits", "TIOCSTI, all high bits", "socket netlink",
-        "socket netlink, high bits", "socket packet", "socket vsock", "socket raw", "socket raw, high bits",
-        "no inet: socket inet", "mknod character device", "mknod device, high bits", "seccomp listener", "memfd",
-        "mmap anonymous: shared", "mmap anonymous: shared, high bits", "pipe size", "pipe size, high bits",
-        "madvise: huge pages", "madvise: huge pages, high bits", "landlock version",
-        "socket buffers 7", "socket buffers, high bits", "prlimit64 of the parent",
-    }  # fmt: skip
+    assert work >= MATTER_MOST
 
 
 PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24

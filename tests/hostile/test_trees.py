@@ -14,9 +14,11 @@ import trio
 from lattice_agent.exec.launch import start_spawner
 from lattice_agent.exec.outcome import Kind
 from lattice_agent.exec.runner import Runner, open_runner
+from tests.hostile.places import Place
 from tests.hostile.rig import leaves_something_unswept, marker, plan, processes_of
+from tests.rigs.extent import extent
 
-TREES = 1000
+TREES = extent(64, 1000)
 OUTER_LIMIT_S = 120
 
 NEW_SESSION = "setsid sleep 300 &"
@@ -27,7 +29,17 @@ DEAF_DAEMON = "(setsid sh -c 'trap \"\" TERM HUP; exec >/dev/null 2>&1; cd /; sl
 STOPPED = "sh -c 'kill -STOP $$; sleep 300' &"
 WIDE = "for i in 1 2 3 4 5; do setsid sleep 300 & done"
 DEEP = 'sh -c "sh -c \'setsid sh -c \\"sleep 300; sleep 300\\" & sleep 300\' & sleep 300" &'
-ATTACKS = [NEW_SESSION, DOUBLE_FORK, DOUBLE_FORK_IN_NEW_SESSION, DEAF, DEAF_DAEMON, STOPPED, WIDE, DEEP]
+SHAPES = {
+    "new session": NEW_SESSION,
+    "double fork": DOUBLE_FORK,
+    "double fork in a new session": DOUBLE_FORK_IN_NEW_SESSION,
+    "deaf to signals": DEAF,
+    "deaf daemon": DEAF_DAEMON,
+    "stopped": STOPPED,
+    "wide": WIDE,
+    "deep": DEEP,
+}
+ATTACKS = list(SHAPES.values())
 ENDINGS = ["exit 0", "exit 1", "kill -KILL $$", "sleep 0.01"]
 
 
@@ -38,7 +50,18 @@ def test_each_attack_leaves_a_process_behind_where_nobody_sweeps(attack: str) ->
 
 
 @pytest.mark.hostile
+@pytest.mark.needs_root
+@pytest.mark.needs_netns
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_tree_goes_with_the_script(shape: str, place: Place) -> None:
+    seen = place.run("sh", text=f"{SHAPES[shape]}\nexit 3")
+    assert (seen.kind, seen.exit_code, seen.uncertain) == ("exited", 3, False)
+    place.verdict(shape, "killed with the script")
+
+
+@pytest.mark.hostile
 @pytest.mark.slow
+@pytest.mark.sized
 async def test_a_thousand_trees_leave_nothing_and_disturb_nobody(tmp_path: Path) -> None:
     go = tmp_path / "go"
     with trio.fail_after(OUTER_LIMIT_S):

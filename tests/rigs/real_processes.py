@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.crashes.agent_program import Transition
 from tests.hostile.rig import alive, children_of, processes_of
-from tests.rigs.crashing_agent import Point
 from tests.rigs.steered_plane import LIMIT_S, Node, SteeredPlane
 
 COMMAND = Path(sys.executable).with_name("lattice-agent")
-CRASHING = Path(__file__).with_name("crashing_agent.py")
+CRASHING = Path(__file__).parents[1] / "crashes" / "agent_program.py"
 LOOK_S = 0.005
 
 
@@ -138,12 +138,17 @@ class Site:
 
     @contextmanager
     def agent(
-        self, *flags: str, steered_by: SteeredPlane | None = None, die_at: Point | None = None
+        self,
+        *flags: str,
+        steered_by: SteeredPlane | None = None,
+        die_at: Transition | None = None,
+        fuse: Path | None = None,
     ) -> Iterator[RunningAgent]:
-        """A life of the agent, from the moment it has its spawner; what is left of it at the end is killed."""
+        """A life of the agent, from the moment it has its spawner; what is left of it at the end is killed. ``die_at``
+        and ``fuse`` are for one that is steered (``tests.crashes.agent_program``)."""
         program: list[str | Path] = [COMMAND]
         if steered_by is not None:
-            program = [sys.executable, "-I", CRASHING, steered_by.steering_file, str(die_at or "")]
+            program = [sys.executable, "-I", CRASHING, steered_by.steering_file, fuse or "", str(die_at or "")]
         with self.process([*self.prefix, *program, *self.command(*flags)]) as running:
             yield running
 

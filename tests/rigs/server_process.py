@@ -11,6 +11,9 @@ from pathlib import Path
 
 import httpx
 
+from tests.rigs import steering
+from tests.rigs.steering import Steering
+
 SERVE = (
     "import sys\n"
     "from server_stub.config import Limits, Settings\n"
@@ -59,5 +62,8 @@ def serving(**settings: object) -> list[str]:
     return [sys.executable, "-c", SERVE, repr({"port": 0, **settings})]
 
 
-def crashing(db_path: Path, point: str) -> list[str]:
-    return [sys.executable, "-m", "tests.rigs.crashing_server", str(db_path), point]
+def crashing(db_path: Path, fuse: Path) -> list[str]:
+    """The command line of one that has crash points (``tests.crashes``)."""
+    steering.write(file := db_path.with_name("steering.json"), Steering())
+    words = [fuse, db_path, file, "extended", 0]
+    return [sys.executable, "-m", "tests.crashes.server_program", *map(str, words)]

@@ -14,7 +14,7 @@ import httpx
 from server_stub.bootstrap import create_operator_token
 from server_stub.store.sqlite import SqliteStore
 from tests.rigs import steered_server, steering
-from tests.rigs.server_process import started
+from tests.rigs.server_process import Running, started
 from tests.rigs.steering import Steering
 
 LIMIT_S: Final = 20.0
@@ -61,9 +61,13 @@ class Plane:
         order = {"node": node.id, "interpreter": interpreter, "script": script, **limits}
         return str(self._post("/api/v1/tasks", **order)["task"]["id"])
 
-    def task(self, task_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._get(f"/api/v1/tasks/{task_id}")["task"]
+    def task(self, task_id: str, wait_s: int = 0) -> dict[str, Any]:
+        """As it is now, or after so many seconds at most, should it end before."""
+        found: dict[str, Any] = self._get(f"/api/v1/tasks/{task_id}", wait_s=wait_s)["task"]
         return found
+
+    def cancel(self, task_id: str) -> None:
+        self._post(f"/api/v1/tasks/{task_id}/cancel")
 
     def result(self, task_id: str) -> dict[str, Any]:
         """The one result of a task, once it is there; told by the control plane, without looking again and again."""
@@ -106,8 +110,9 @@ class Plane:
 class SteeredPlane(Plane):
     """One whose clock and judgement a test changes."""
 
-    def __init__(self, url: str, operator_token: str, database: Path, steering_file: Path) -> None:
-        super().__init__(url, operator_token)
+    def __init__(self, running: Running, operator_token: str, database: Path, steering_file: Path) -> None:
+        super().__init__(running.url, operator_token)
+        self.process = running.process
         self.database = database
         self.steering_file = steering_file
 
@@ -121,13 +126,17 @@ class SteeredPlane(Plane):
 
 
 @contextmanager
-def control_plane(place: Path, *, wire: str = steered_server.EXTENDED, port: int = 0) -> Iterator[SteeredPlane]:
-    """A steered control plane with its files in ``place``; killed at the end."""
+def control_plane(
+    place: Path, *, wire: str = steered_server.EXTENDED, port: int = 0, fuse: Path | None = None
+) -> Iterator[SteeredPlane]:
+    """A steered control plane with its files in ``place``; killed at the end. With a ``fuse`` it has crash points."""
     database, file = place / "control.db", place / "steering.json"
     operator = register_operator(database)
-    steering.write(file, Steering())
-    words = [sys.executable, "-m", "tests.rigs.steered_server", str(database), str(file), wire, str(port)]
-    with started(words) as running, closing(SteeredPlane(running.url, operator, database, file)) as plane:
+    if not file.exists():
+        steering.write(file, Steering())
+    program = ["tests.rigs.steered_server"] if fuse is None else ["tests.crashes.server_program", str(fuse)]
+    words = [sys.executable, "-m", *program, str(database), str(file), wire, str(port)]
+    with started(words) as running, closing(SteeredPlane(running, operator, database, file)) as plane:
         yield plane
 
 

@@ -5,9 +5,12 @@ The program is the production one but for its clock and for the judgement on res
 """
 
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+
+from starlette.types import ASGIApp
 
 from lattice_agent.wire.ext import Announcement
 from server_stub.actions import reporting
@@ -46,7 +49,10 @@ def steer_judgement(file: Path) -> None:
     reporting.judge = steered  # type: ignore[attr-defined]  # the name by which it is called there
 
 
-def main(db_path: str, steering_path: str, wire: str, port: str) -> None:
+def main(
+    db_path: str, steering_path: str, wire: str, port: str, around: Callable[[ASGIApp], ASGIApp] = lambda app: app
+) -> None:
+    """``around``: what a test puts around the application."""
     file = Path(steering_path)
     steer_judgement(file)
     if wire == BASE:
@@ -56,7 +62,7 @@ def main(db_path: str, steering_path: str, wire: str, port: str) -> None:
     app = build_app(store, SteeredClock(file), settings, OneThread())
     with open_listener(settings) as listener:
         plane = app.state.plane
-        run(app, settings, listener, on_stop=plane.close, beside=partial(tend, plane))
+        run(around(app), settings, listener, on_stop=plane.close, beside=partial(tend, plane))
 
 
 if __name__ == "__main__":

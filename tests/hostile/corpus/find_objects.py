@@ -18,6 +18,7 @@ def connect():
         sock.connect("\0lattice-test-left")
 
 
+attempt("key", call, (250, 219), 10, -4, b"user", b"lattice-test-left", 0)
 attempt("System V memory", call, (29, 194), KEY, 0, 0)
 attempt("System V semaphores", call, (64, 190), KEY, 0, 0)
 attempt("System V messages", call, (68, 186), KEY, 0)

@@ -13,6 +13,7 @@ import trio.testing
 from lattice_agent.exec import output_stream
 from lattice_agent.exec.capture import Stream
 from lattice_agent.exec.outcome import StreamCapture
+from tests.rigs.extent import extent
 
 
 class Pipe:
@@ -125,9 +126,10 @@ async def test_discarding_counts_nothing_and_ends_with_the_writer(pipe: Pipe) ->
     assert pipe.stream.captured() == StreamCapture()
 
 
+@pytest.mark.sized
 async def test_a_flood_leaves_turns_for_others_and_grows_nothing() -> None:
     pipe = Pipe(1000)
-    chunks = 2000
+    chunks = extent(200, 2000)
 
     def flood() -> None:
         for _ in range(chunks):

@@ -465,6 +465,7 @@ async def test_cells_nobody_waited_for_go_after_their_minutes(
         assert len(desk.asked) == len(takings) + target  # nothing is built to be thrown away
 
 
+@pytest.mark.long
 async def test_demand_does_not_raise_it_beyond_the_bound(
     desk: Desk, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
@@ -510,6 +511,7 @@ async def test_a_profile_nobody_uses_is_forgotten(
         assert pool._pools == {}
 
 
+@pytest.mark.long
 async def test_the_profile_not_used_for_longest_gives_way(desk: Desk, nursery: trio.Nursery) -> None:
     profiles = [Profile(Level.STRICT, work_bytes=number << 20) for number in range(1, PROFILES_MOST + 2)]
     async with a_pool(desk, STRICT) as pool:

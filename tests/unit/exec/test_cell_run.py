@@ -18,6 +18,7 @@ from lattice_agent.exec.plan import Level, Plan, Profile
 from lattice_agent.exec.runner import Runner
 from tests.hostile.rig import alive, wait_until
 from tests.rigs.cells import a_cell_runner, a_place, a_plan, children_if_any, runs_a_script
+from tests.rigs.extent import mostly_long
 
 pytestmark = pytest.mark.needs_root
 
@@ -95,7 +96,7 @@ def inits(runner: Runner) -> list[int]:
 # --- clocks ---
 
 
-@pytest.mark.parametrize("profile", LEVELS)
+@pytest.mark.parametrize("profile", mostly_long(LEVELS))
 async def test_a_script_whose_time_is_over_is_asked_first(profile: Profile) -> None:
     outcome = await one(a_plan(OBEYS, profile, wall_s=0.3, grace_s=5.0))
     assert (outcome.kind, outcome.clock, outcome.exit_code) == (Kind.TIMED_OUT, Clock.WALL, 5)
@@ -104,7 +105,7 @@ async def test_a_script_whose_time_is_over_is_asked_first(profile: Profile) -> N
     assert not outcome.sweeping.uncertain
 
 
-@pytest.mark.parametrize("profile", LEVELS)
+@pytest.mark.parametrize("profile", mostly_long(LEVELS))
 async def test_a_script_that_does_not_listen_is_killed_after_its_grace(profile: Profile) -> None:
     outcome = await one(a_plan(IGNORES, profile, wall_s=0.3, grace_s=0.4))
     assert (outcome.kind, outcome.clock) == (Kind.TIMED_OUT, Clock.WALL)
@@ -122,6 +123,7 @@ async def test_children_that_do_not_listen_are_killed_too() -> None:
             await wait_until(lambda: all(len(children_if_any(init)) <= 1 for init in inits(runner)))
 
 
+@pytest.mark.long
 async def test_processor_time_has_its_own_limit() -> None:
     outcome = await one(a_plan("while :; do :; done", cpu_s=1, wall_s=15.0))
     assert (outcome.kind, outcome.clock, outcome.signal) == (Kind.SIGNALLED, Clock.CPU, signal.SIGXCPU)
@@ -131,7 +133,7 @@ async def test_processor_time_has_its_own_limit() -> None:
 # --- cancellation ---
 
 
-@pytest.mark.parametrize("profile", LEVELS)
+@pytest.mark.parametrize("profile", mostly_long(LEVELS))
 async def test_cancelling_ends_the_script_and_gives_its_outcome(profile: Profile) -> None:
     async with running(a_plan(OBEYS, profile, grace_s=5.0)) as (_runner, [run]):
         run.scope.cancel()
@@ -160,7 +162,7 @@ async def test_cancellation_before_anything_was_started_is_raised() -> None:
         assert not inits(runner)
 
 
-@pytest.mark.parametrize("profile", LEVELS)
+@pytest.mark.parametrize("profile", mostly_long(LEVELS))
 async def test_cancelling_who_waits_for_a_cell_leaves_nothing(profile: Profile) -> None:
     async with a_cell_runner() as runner, trio.open_nursery() as nursery:
         before = os.listdir("/proc/self/fd")
@@ -219,7 +221,7 @@ async def test_a_flood_does_not_hold_others_up() -> None:
         assert (await run.end()).stdout.produced > 10
 
 
-@pytest.mark.parametrize("profile", LEVELS)
+@pytest.mark.parametrize("profile", mostly_long(LEVELS))
 async def test_what_holds_or_closes_its_streams_changes_nothing(profile: Profile) -> None:
     async with a_cell_runner() as runner:
         holding = await runner.run(a_plan("echo a; setsid sleep 60 & exit 3", profile))
@@ -249,7 +251,7 @@ async def test_an_exception_of_who_listens_ends_the_script() -> None:
 EATS = "x = []\nwhile True: x.append(bytearray(1 << 20))"
 
 
-@pytest.mark.parametrize("profile", LEVELS)
+@pytest.mark.parametrize("profile", mostly_long(LEVELS))
 async def test_too_much_memory_is_its_own_kind_of_end(profile: Profile) -> None:
     outcome = await one(a_plan(EATS, profile, "python3", memory_bytes=64 << 20))
     assert outcome.kind is Kind.MEMORY_LIMIT
@@ -403,7 +405,7 @@ def _text(path: str) -> bytes:
 # --- what dies ---
 
 
-@pytest.mark.parametrize("profile", LEVELS)
+@pytest.mark.parametrize("profile", mostly_long(LEVELS))
 async def test_when_the_spawner_dies_what_runs_is_interrupted_and_the_next_run_works(profile: Profile) -> None:
     async with running(a_plan(IGNORES, profile), a_plan(IGNORES, profile)) as (runner, runs):
         os.kill(runner.spawner_pid, signal.SIGKILL)
@@ -426,6 +428,7 @@ async def test_when_the_spawner_dies_who_waits_is_served_by_the_next() -> None:
             assert (await run.end()).stdout.kept == b"served\n"
 
 
+@pytest.mark.long
 async def test_a_run_right_after_the_spawners_death_is_served() -> None:
     async with a_cell_runner(STRICT) as runner:
         assert (await runner.run(a_plan("echo first"))).kind is Kind.EXITED
@@ -449,6 +452,7 @@ async def test_a_cell_that_is_killed_from_outside_is_an_interrupted_run() -> Non
         assert (outcome.kind, outcome.message) == (Kind.INTERRUPTED, "the run's cell was killed")
 
 
+@pytest.mark.long
 async def test_a_cell_that_does_not_die_costs_the_spawner_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """At level landlock the init does the killing, and nothing is done by one that is stopped."""
     monkeypatch.setattr(cell_run, "KILL_S", 0.2)

@@ -32,6 +32,7 @@ from lattice_agent.exec.requests import (
 from lattice_agent.exec.step import Step
 from tests.hostile.rig import REPOSITORY, alive, children_of
 from tests.rigs.cells import (
+from tests.rigs.extent import mostly_long
     NOBODY,
     CellLine,
     Hold,
@@ -352,7 +353,7 @@ def test_a_file_can_be_shown_to_a_cell(line: CellLine) -> None:
     heard_from(cell, Path("/etc/hostname").read_bytes() + b"refused\n")
 
 
-@pytest.mark.parametrize("uid", [0, NOBODY])
+@pytest.mark.parametrize("uid", mostly_long([0, NOBODY]))
 def test_a_work_directory_can_be_on_disk_and_the_next_cell_has_its_own_all_the_same(
     uid: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -572,6 +573,7 @@ def held_templates(line: CellLine) -> int:
     return sum(target.startswith("mnt:") for target in line.descriptors())
 
 
+@pytest.mark.long
 def test_templates_are_bounded_and_the_one_not_used_for_longest_goes(many_places: list[bytes]) -> None:
     with a_cell_line() as line:
         for place in many_places:
@@ -583,6 +585,7 @@ def test_templates_are_bounded_and_the_one_not_used_for_longest_goes(many_places
 
 
 @pytest.mark.parametrize("filter_first", [True, False])
+@pytest.mark.long
 def test_more_profiles_at_once_than_templates_are_all_served(many_places: list[bytes], filter_first: bool) -> None:
     with a_cell_line() as line:
         if filter_first:
@@ -593,6 +596,7 @@ def test_more_profiles_at_once_than_templates_are_all_served(many_places: list[b
         assert {one.number for one in heard if isinstance(one, CellEnds)} == {100 + n for n in range(len(many_places))}
 
 
+@pytest.mark.long
 def test_after_two_hundred_cells_the_spawner_holds_what_it_held_after_ten(line: CellLine) -> None:
     def some(count: int) -> list[str]:
         for _ in range(count):
@@ -676,6 +680,7 @@ def test_hanging_up_while_an_unprivileged_cell_goes_through_its_user_namespace(
 FAILS = b"fails: Bad file descriptor (close)"
 
 
+@pytest.mark.long
 def test_an_unprivileged_maker_that_was_reaped_before_it_was_known_is_told_and_forgotten(
     hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ from tests.rigs.cells import (
     start,
     status_of,
 )
+from tests.rigs.extent import mostly_long
 from tests.rigs.subordinate import GIVEN, LINE, TOO_FEW, USER, give_here
 
 pytestmark = pytest.mark.needs_root
@@ -169,6 +170,7 @@ def test_on_disk_a_script_has_the_agents_ids_and_still_no_groups_and_another_ini
         assert ids_of(pair(line.cell())[1])[0] in GIVEN
 
 
+@pytest.mark.long
 def test_when_the_spawner_is_gone_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     with a_line(monkeypatch) as line:
         cell = line.cell()
@@ -226,7 +228,7 @@ WITHOUT = {
 }
 
 
-@pytest.mark.parametrize("what", WITHOUT)
+@pytest.mark.parametrize("what", mostly_long(WITHOUT))
 def test_without_a_range_cells_have_the_agents_one_id(
     what: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -281,6 +283,7 @@ def test_a_range_that_is_taken_away_later_is_a_failure_and_nothing_weaker(monkey
             assert ids_of(pair(line.cell(network=1))[1])[0] in GIVEN
 
 
+@pytest.mark.long
 def test_a_program_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     with a_place() as place:
         hanging = place / "newuidmap"
@@ -292,6 +295,7 @@ def test_a_program_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
             assert ids_of(pair(line.cell())[1]) == (USER, USER)
 
 
+@pytest.mark.long
 def test_hanging_up_while_a_program_hangs_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with a_place() as place:
         hanging, came = place / "newuidmap", place / "came"

@@ -1,9 +1,12 @@
 """What the memory watch concludes from what it saw; values in, values out."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from lattice_agent.exec.cell_processes import Processes
 from lattice_agent.exec.memory_watch import (
     CLONE,
     CLONE_VFORK,
@@ -106,6 +109,26 @@ def test_a_parent_that_waits_for_its_vfork_is_known_by_its_call() -> None:
 def test_fields_of_proc_in_bytes() -> None:
     assert kilobytes(b"VmRSS:\t    9 kB\nRssAnon:\t    5672 kB\nVmPTE:\t 76 kB\n", b"RssAnon:") == 5672 * 1024
     assert kilobytes(b"Name:\tzombie\n", b"RssAnon:") == 0
+
+
+@pytest.mark.parametrize("name", ["RssAnon:\t1", "RssAnon:x", "VmPTE:\t0", "a\nRssAnon:\t1"])
+def test_a_process_cannot_call_itself_small(name: str) -> None:
+    """What a script names itself is the first line of its status. A name was once read as the field that it spells:
+    memory was hidden by it, and one that is no number ended the spawner."""
+    program = (
+        "import ctypes, sys; ctypes.CDLL(None).prctl(15, sys.argv[1].encode()); print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        processes = Processes(process.pid, -1)
+        status = processes.status(process.pid)
+        processes.close()
+        process.kill()
+    assert name.replace("\n", "\\n")[:4].encode() in status.partition(b"\nUmask:")[0]
+    assert kilobytes(status, b"RssAnon:") > 512 * 1024
+    assert kilobytes(status, b"VmPTE:") > 1024
 
 
 def test_a_fault_is_a_page_unless_the_host_gives_huge_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -318,6 +318,7 @@ def test_what_stays_below_is_told_with_its_peak(line: CellLine) -> None:
     assert 30 * MIB < gone.memory_peak < 60 * MIB
 
 
+@pytest.mark.long
 def test_an_unprivileged_spawner_sees_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
     with a_reachable_program(monkeypatch), a_cell_line(fork_spawner_as(NOBODY)) as line:
         gone = watched(line, GROWS, 48 * MIB)

@@ -69,6 +69,20 @@ def exited(code: int) -> int:
             -1,
             "interrupted: the spawner ended; whether the script completed is not known",
         ),
+        (
+            ended(9, Cause.CELL_KILLED),
+            Kind.INTERRUPTED,
+            -1,
+            "interrupted: the run's cell was killed; whether the script completed is not known",
+        ),
+        (
+            ended(None),
+            Kind.INTERRUPTED,
+            -1,
+            "interrupted: the run's supervisor ended; whether the script completed is not known",
+        ),
+        (ended(9, Cause.MEMORY), Kind.MEMORY_LIMIT, -1, "signal: killed (memory limit exceeded: more than 512 MiB)"),
+        (ended(None, Cause.MEMORY), Kind.MEMORY_LIMIT, -1, "signal: killed (memory limit exceeded: more than 512 MiB)"),
         (failed_to_start(Level.HOST, "exec /x: no"), Kind.FAILED_TO_START, -1, "exec /x: no"),
         (refused(Refusal(RefusalKind.ROOT, "not as root"), Level.HOST), Kind.REFUSED, -1, "not as root"),
         (
@@ -131,7 +145,9 @@ def test_the_closed_set_of_kinds() -> None:
         (ended(exited(0)), None),
         (ended(9, Cause.TIMEOUT), Clock.WALL),
         (ended(24), Clock.CPU),
-        (ended(9, cpu_s=36.0), Clock.CPU),
+        (ended(9, cpu_s=35.0), Clock.CPU),
+        (ended(9, cpu_s=34.9), None),
+        (ended(None, Cause.TIMEOUT), Clock.WALL),
         (ended(9, cpu_s=1.0), None),
         (ended(15, cpu_s=36.0), None),
     ],
@@ -145,6 +161,28 @@ def test_the_values_that_were_seen_are_kept_whatever_the_kind() -> None:
     assert (outcome.exit_code, outcome.signal, outcome.wall_s, outcome.cpu_s) == (7, None, 1.5, 0.1)
     assert (outcome.max_rss_bytes, outcome.sweeping.killed, outcome.level) == (4096, 2, Level.HOST)
     assert (ended(11).signal, ended(11).exit_code) == (11, None)
+    assert [ended(status).core_dumped for status in (6 | 0x80, 6, exited(6))] == [True, False, False]
+
+
+def test_of_an_end_that_nobody_saw_is_told_what_was_seen_from_outside() -> None:
+    seen = {"usage": None, "cause": Cause.TIMEOUT, "stdout": CUT, "stderr": WHOLE, "sweeping": Sweeping(lingering=1)}
+    outcome = judge(Level.STRICT, LIMITS, **seen, wall_s=30.5, memory_peak=8192)  # type: ignore[arg-type]  # by name
+    assert (outcome.wall_s, outcome.max_rss_bytes, outcome.level) == (30.5, 8192, Level.STRICT)
+    assert (outcome.stdout, outcome.stderr, outcome.sweeping) == (CUT, WHOLE, Sweeping(lingering=1))
+    assert (outcome.exit_code, outcome.signal, outcome.core_dumped, outcome.cpu_s) == (None, None, False, 0.0)
+
+
+def test_a_run_that_never_was_used_nothing_and_wrote_nothing() -> None:
+    outcome = refused(Refusal(RefusalKind.ROOT, "not as root"), Level.NETWORK)
+    assert outcome.level is Level.NETWORK
+    assert failed_to_start(Level.NETWORK, "why").level is Level.NETWORK
+    used = (outcome.wall_s, outcome.cpu_s, outcome.grace_s, outcome.max_rss_bytes, outcome.core_dumped)
+    assert used == (0, 0, 0, 0, False)
+    for stream in (outcome.stdout, outcome.stderr):
+        assert (stream.kept, stream.beyond, stream.produced) == (b"", b"", 0)
+    sweeping = outcome.sweeping
+    assert (sweeping.killed, sweeping.lingering, sweeping.uncertain) == (0, 0, False)
+    assert (ended(exited(0)).message, ended(None).wall_s, ended(None).max_rss_bytes) == ("", 0, 0)
 
 
 def test_dropped_bytes_are_those_beyond_the_kept_ones() -> None:
@@ -158,3 +196,15 @@ def test_go_words_for_signals() -> None:
         *("floating point exception", "killed", "user defined signal 1", "segmentation fault"),
         *("user defined signal 2", "broken pipe", "alarm clock", "terminated"),
     ]
+    assert {number: signal_text(number) for number in (16, 17, 24, 25, 26, 27, 29, 30, 31, 34)} == {
+        16: "signal 16",
+        17: "signal 17",
+        24: "CPU time limit exceeded",
+        25: "file size limit exceeded",
+        26: "virtual timer expired",
+        27: "profiling timer expired",
+        29: "I/O possible",
+        30: "power failure",
+        31: "bad system call",
+        34: "signal 34",
+    }

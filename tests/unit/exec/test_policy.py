@@ -71,6 +71,12 @@ def test_root_without_opt_in_is_refused_before_the_interpreter_is_looked_at() ->
     assert planned(uid=0, allow_root_exec=True).level is Level.HOST
 
 
+@pytest.mark.parametrize("word", ["# lattice: level=nowhere\n", "\ud800"])
+def test_the_gates_come_before_the_words_of_the_request(word: str) -> None:
+    assert refusal(asked(script=word), uid=0).kind is RefusalKind.ROOT
+    assert refusal(asked(script=word, interpreter="perl")).kind is RefusalKind.INTERPRETER
+
+
 def test_an_interpreter_outside_the_four_is_refused() -> None:
     assert refusal(asked(interpreter="perl")).reason == "interpreter is not allowlisted"
 
@@ -97,7 +103,7 @@ def test_weak_point_06_long_timeouts_are_honoured_and_clamped_never_replaced(ask
 
 
 @pytest.mark.parametrize(
-    ("asked_bytes", "given"), [(0, 65_536), (-1, 65_536), (16, 16), (262_144, 262_144), (262_145, 262_144)]
+    ("asked_bytes", "given"), [(0, 65_536), (-1, 65_536), (1, 1), (16, 16), (262_144, 262_144), (262_145, 262_144)]
 )
 def test_output_limit_is_defaulted_and_clamped(asked_bytes: int, given: int) -> None:
     assert planned(asked(output_limit=asked_bytes)).limits.output_bytes == given
@@ -119,11 +125,12 @@ def test_weak_point_15_resource_limits_come_from_policy_and_leave_room_over_what
     assert planned(uid_threads=None).limits.processes == 64
 
 
-NAMES = {
+NAMES: dict[str, tuple[str, int | None, int, int, int]] = {
     "max_timeout_s": ("wall_s", 900, 3, 5, 7),
     "max_output_bytes": ("output_bytes", 262_144, 30, 50, 70),
     "memory_bytes": ("memory_bytes", 512 * MIB, 300 * MIB, 500 * MIB, 700 * MIB),
     "processes": ("processes", 64, 30, 50, 70),
+    "cpu_percent": ("cpu_percent", None, 30, 50, 70),
     "file_bytes": ("file_bytes", 8 * MIB, 3, 5, 7),
     "data_bytes": ("data_bytes", 512 * MIB, 300 * MIB, 500 * MIB, 700 * MIB),
 }
@@ -334,6 +341,22 @@ def test_what_would_be_explained_is_what_would_be_done() -> None:
     assert agree(ask, LocalPolicy(), HOST) == refusal(policy=LocalPolicy())
 
 
+@pytest.mark.parametrize(
+    ("interpreter", "changes", "kind"),
+    [
+        ("perl", {}, RefusalKind.INTERPRETER),
+        ("sh", {"no_exec": True}, RefusalKind.EXEC_DISABLED),
+        ("sh", {"uid": 0}, RefusalKind.ROOT),
+    ],
+)
+def test_who_asks_for_an_explanation_meets_the_same_gates(
+    interpreter: str, changes: dict[str, Any], kind: RefusalKind
+) -> None:
+    told = agree(Ask(interpreter, "0" * 64, None, 1, 1), POLICY, dataclasses.replace(HOST, **changes))
+    assert isinstance(told, Refusal)
+    assert told.kind is kind
+
+
 def test_a_script_that_would_replace_the_agent_is_refused_unless_policy_allows_it() -> None:
     update = asked(script="set -e\necho 'lattice agent update: effective target=v1'\ncurl ...")
     assert refusal(update).kind is RefusalKind.AGENT_REPLACEMENT
@@ -354,6 +377,11 @@ def test_a_script_that_would_replace_the_agent_is_refused_unless_policy_allows_i
 def test_what_cannot_be_run_as_it_is_gets_refused(change: dict[str, str], word: str) -> None:
     assert refusal(asked(**change)).kind is RefusalKind.REQUEST
     assert word in refusal(asked(**change)).reason
+
+
+@pytest.mark.parametrize("length", [1, 256])
+def test_an_id_of_up_to_256_characters_is_one(length: int) -> None:
+    assert planned(asked(task_id="ß" * length, lease_id="x" * length)).run_id == "ß" * length
 
 
 def test_a_script_of_exactly_64_kib_runs_byte_for_byte() -> None:

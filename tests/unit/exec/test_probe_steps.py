@@ -13,6 +13,7 @@ import pytest
 from lattice_agent.exec.cell_steps import CELL_STEPS
 from lattice_agent.exec.template import TEMPLATE_STEPS
 from tests.hostile.cell_rig import AGENTS, REPOSITORY, World
+from tests.rigs.extent import mostly_long
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns, pytest.mark.slow]
 
@@ -84,7 +85,7 @@ def told_by(agent: str, steps: list[str]) -> list[Told]:
         return [json.loads(line) for line in output.splitlines()]
 
 
-@pytest.fixture(scope="module", params=AGENTS)
+@pytest.fixture(scope="module", params=mostly_long(AGENTS))
 def agent(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -15,6 +15,7 @@ import pytest
 from lattice_agent.exec.filter_export import export_filter
 from lattice_agent.exec.kernel import libc, seccomp
 from lattice_agent.exec.syscalls import Variant
+from tests.rigs.extent import mostly_long
 from tests.rigs.filtered_child import call, errno_of
 
 NOBODY = 65534
@@ -467,7 +468,7 @@ def run_script(name: str, text: str, variant: Variant, directory: str) -> None:
 
 @needs_root
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("variant", mostly_long(VARIANTS), ids=str)
 def test_python_runs(variant: Variant, directory: str) -> None:
     run_script("python3", PYTHON, variant, directory)
 
@@ -475,14 +476,14 @@ def test_python_runs(variant: Variant, directory: str) -> None:
 @needs_root
 @pytest.mark.slow
 @pytest.mark.needs_node
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("variant", mostly_long(VARIANTS), ids=str)
 def test_node_runs(variant: Variant, directory: str) -> None:
     run_script("node", NODE, variant, directory)
 
 
 @needs_root
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("variant", mostly_long(VARIANTS), ids=str)
 @pytest.mark.parametrize("name", ["sh", "bash"])
 def test_shells_and_their_tools_run(name: str, variant: Variant, directory: str) -> None:
     run_script(name, (BASH if name == "bash" else "") + SHELL, variant, directory)

@@ -254,6 +254,7 @@ async def test_the_spawners_end_waits_for_the_end_of_its_runs(rig: Rig) -> None:
     assert processes_of(rig.run_id) == set()
 
 
+@pytest.mark.long
 async def test_a_supervisor_that_does_not_end_when_the_agent_is_gone_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

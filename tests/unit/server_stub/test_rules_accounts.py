@@ -28,6 +28,26 @@ def test_without_a_reset_day_the_quota_counts_for_ever() -> None:
     assert account.at(MARCH_20 + timedelta(days=4_000)) == account
 
 
+def test_the_first_billing_month_of_an_account_begins_with_nothing_forgotten() -> None:
+    new = Account("alice", 5, 100, reset_day=15)
+    assert new.at(MARCH_20) == replace(new, period_start=datetime(2026, 3, 15, tzinfo=UTC))
+
+
+def test_the_words_for_a_status_are_those_of_the_api() -> None:
+    assert [str(status) for status in UserStatus] == ["disabled", "expired", "over_quota", "active"]
+
+
+def test_a_quota_of_one_byte_is_one_and_none_is_none() -> None:
+    assert Account("alice", 1, 1).status(MARCH_20) is UserStatus.OVER_QUOTA
+    assert Account("alice", 0, 1).status(MARCH_20) is UserStatus.ACTIVE
+    assert Account("alice", 10**15).status(MARCH_20) is UserStatus.ACTIVE
+
+
+def test_another_quota_forgets_the_alerts_of_the_old_one() -> None:
+    account = Account("alice", 90, 200, alerts=frozenset({"quota:100:80", "quota:200:80", "expiry:2026-05-01:7"}))
+    assert account.without_old_alerts() == replace(account, alerts=frozenset({"quota:200:80"}))
+
+
 def test_over_quota_ends_with_the_month() -> None:
     full = replace(MONTHLY, used_bytes=100)
     assert full.status(MARCH_20) is UserStatus.OVER_QUOTA
@@ -37,10 +57,10 @@ def test_over_quota_ends_with_the_month() -> None:
 
 def test_another_reset_day_keeps_what_was_used_until_it_comes() -> None:
     moved = MONTHLY.with_reset_day(1, MARCH_20)
-    assert (moved.used_bytes, moved.period_start) == (90, datetime(2026, 3, 1, tzinfo=UTC))
+    assert (moved.used_bytes, moved.reset_day, moved.period_start) == (90, 1, datetime(2026, 3, 1, tzinfo=UTC))
     assert moved.at(datetime(2026, 4, 1, tzinfo=UTC)).used_bytes == 0
     without = MONTHLY.with_reset_day(0, MARCH_20)
-    assert (without.used_bytes, without.period_start) == (90, None)
+    assert (without.used_bytes, without.reset_day, without.period_start) == (90, 0, None)
     late = MONTHLY.with_reset_day(0, datetime(2026, 5, 1, tzinfo=UTC))
     assert late.used_bytes == 0  # its month was over
 

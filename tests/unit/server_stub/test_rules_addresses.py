@@ -94,8 +94,39 @@ def test_reported_before_observed_before_stored() -> None:
     assert merge(STORED, Addresses(), "::ffff:1.1.1.1", hello=False).public_ip == "1.1.1.1"
 
 
-def test_internal_addresses_that_do_not_parse_are_left_out() -> None:
-    assert merge(STORED, Addresses(internal_ip="eth0"), "", hello=True).internal_ip == "10.0.0.1"
+def test_the_ipv6_address_has_a_way_of_its_own() -> None:
+    assert (
+        merge(STORED, Addresses(public_ipv6="2606:4700::2"), "2606:4700::3", hello=False).public_ipv6 == "2606:4700::2"
+    )
+    observed = merge(STORED, Addresses(), "2606:4700::3", hello=False)
+    assert (observed.public_ip, observed.public_ipv6) == ("9.9.9.9", "2606:4700::3")
+
+
+def test_a_node_that_nothing_is_known_of_has_no_addresses() -> None:
+    empty = Addresses("", "", "", "", "", "", "", 0)
+    assert Addresses() == empty
+    assert merge(Addresses(), Addresses(), "127.0.0.1", hello=True) == empty
+
+
+@pytest.mark.parametrize("hello", [True, False])
+def test_internal_addresses_are_taken_if_they_are_some(hello: bool) -> None:
+    sent = Addresses(internal_ip="10.0.0.2", internal_ipv6="fd00::2")
+    merged = merge(STORED, sent, "", hello=hello)
+    assert (merged.internal_ip, merged.internal_ipv6) == ("10.0.0.2", "fd00::2")
+    kept = merge(STORED, Addresses(internal_ip="eth0", internal_ipv6="10.0.0.300"), "", hello=hello)
+    assert (kept.internal_ip, kept.internal_ipv6) == ("10.0.0.1", "fd00::1")
+
+
+@pytest.mark.parametrize("value", ["10.9.0.2", "10.9.0.2/24", "fd00::9/64", "fd00::9"])
+def test_a_wireguard_address_may_have_a_prefix(value: str) -> None:
+    assert merge(STORED, Addresses(wireguard_ip=value), "", hello=True).wireguard_ip == value
+
+
+@pytest.mark.parametrize("port", [1, 65_535])
+def test_the_first_and_the_last_port(port: int) -> None:
+    sent = Addresses(wireguard_endpoint=f"vpn.example:{port}", wireguard_port=port)
+    merged = merge(STORED, sent, "", hello=True)
+    assert (merged.wireguard_endpoint, merged.wireguard_port) == (f"vpn.example:{port}", port)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,11 @@ def test_another_end_is_told_of_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quota", "used", "due"), [(0, 10**9, ()), (100, 79, ()), (100, 80, ("80",)), (100, 100, ("80", "100"))]
+    ("quota", "used", "due"),
+    [
+        *((0, 10**9, ()), (1, 0, ()), (1, 1, ("80", "100")), (100, 79, ()), (100, 80, ("80",)), (100, 99, ("80",))),
+        *((100, 100, ("80", "100")), (10**6, 799_999, ()), (10**6, 999_999, ("80",))),
+    ],
 )
 def test_thresholds_of_the_quota(quota: int, used: int, due: tuple[str, ...]) -> None:
     assert quota_alerts(quota, used, None, ()) == tuple(f"quota:{quota}:{threshold}" for threshold in due)

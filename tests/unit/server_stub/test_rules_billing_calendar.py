@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_stub.rules.billing_calendar import LAST_RESET_DAY, Span, kept_since, start_of
+from server_stub.rules.billing_calendar import LAST_RESET_DAY, Span, kept_since, shown_since, start_of
 
 moments = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
 reset_days = st.integers(0, LAST_RESET_DAY)
@@ -35,6 +35,22 @@ def test_hours_and_days() -> None:
     moment = datetime(2026, 3, 1, 12, 34, 56, 789, tzinfo=UTC)
     assert start_of(Span.HOUR, moment, 15) == datetime(2026, 3, 1, 12, tzinfo=UTC)
     assert start_of(Span.DAY, moment, 15) == day(2026, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("span", "kept_days", "shown_days"), [("hour", 35, 1), ("day", 400, 30), ("month", 3_653, 366)]
+)
+def test_how_long_spans_are_kept_and_shown(span: str, kept_days: int, shown_days: int) -> None:
+    now = datetime(2026, 3, 15, 12, 34, tzinfo=UTC)
+    begun = start_of(Span(span), now)
+    assert kept_since(Span(span), now) == begun - timedelta(days=kept_days)
+    assert shown_since(Span(span), now) == begun - timedelta(days=shown_days)
+
+
+def test_every_month_has_the_last_reset_day() -> None:
+    assert LAST_RESET_DAY == 28
+    begun = [start_of(Span.MONTH, day(2026, month, 28), LAST_RESET_DAY) for month in range(1, 13)]
+    assert begun == [day(2026, month, 28) for month in range(1, 13)]
 
 
 @given(moments, reset_days, st.sampled_from(Span))

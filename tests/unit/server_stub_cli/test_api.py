@@ -151,6 +151,14 @@ def test_a_hostile_refusal_is_harmless_and_short(api: FakeApi) -> None:
             assert len(str(refused.value) + refused.value.hint()) < 2000
 
 
+@pytest.mark.parametrize("target", ["http://xn--a/", "//xn--0/", "http://[::1"])
+def test_a_redirect_to_nowhere_is_one_too(api: FakeApi, target: str) -> None:
+    api.answers(Reply(302, b"", {"Location": target}))
+
+    with OperatorApi(api.connection) as operator, pytest.raises(AnswerError, match="redirect"):
+        operator.get(("nodes",))
+
+
 def test_a_redirect_is_not_followed(api: FakeApi) -> None:
     with fake_api() as elsewhere:
         api.answers(Reply(307, b"", {"Location": elsewhere.url + "/api/v1/nodes"}))

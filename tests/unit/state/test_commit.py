@@ -134,7 +134,7 @@ async def test_is_durable_when_it_returns_and_finishes_when_cancelled(state: Sta
         nursery.start_soon(commit.do, insert(state, 7))
         await started.wait()
         nursery.cancel_scope.cancel()
-    other = sqlite3.connect(state.path / "state.db")
+    other = sqlite3.connect(state.path)
     assert other.execute("SELECT x FROM t").fetchall() == [(7,)]
     other.close()
 

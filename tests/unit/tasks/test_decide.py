@@ -90,7 +90,10 @@ def test_a_result_that_is_asked_for_again_keeps_its_age_and_so_goes_first(phase:
 
 @pytest.mark.parametrize(
     ("timeout", "age", "expired"),
-    [(30, 330.0, False), (30, 330.5, True), (0, 1200.0, False), (0, 1200.5, True), (-5, 1200.5, True)],
+    [
+        *((30, 330.0, False), (30, 330.5, True), (1, 301.0, False), (1, 301.5, True)),
+        *((0, 1200.0, False), (0, 1200.5, True), (-5, 1200.5, True)),
+    ],
 )
 def test_lease_age(timeout: int, age: float, expired: bool) -> None:
     now = BootTime("boot-a", 900.0 + age)
@@ -106,6 +109,18 @@ def test_start_and_finish_forget_the_script() -> None:
     finished = decide.finish(started, Event.ENDED, '{"x":1}')
     assert (started.phase, started.script, started.result) == (Phase.RUNNING, None, None)
     assert (finished.phase, finished.script, finished.result, finished.order_no) == (Phase.FINISHED, None, '{"x":1}', 0)
+
+
+def test_a_task_that_is_declined_has_its_result_and_no_script() -> None:
+    declined = decide.finish(row(Phase.WAITING), Event.DECLINED, "{}")
+    assert (declined.phase, declined.script, declined.result, declined.order_no) == (Phase.FINISHED, None, "{}", 0)
+
+
+def test_a_task_that_is_given_up_is_settled_from_then_on_without_its_script() -> None:
+    given_up = decide.give_up(row(Phase.WAITING), NOW)
+    assert given_up == row(Phase.GIVEN_UP, since=NOW)
+    with pytest.raises(IllegalTransitionError, match=r"a task in phase running cannot be EXPIRED"):
+        decide.give_up(row(Phase.RUNNING), NOW)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +156,10 @@ def test_an_answer_that_comes_too_late_changes_nothing(phase: Phase, answer: Ans
 
 @pytest.mark.parametrize(
     ("unsent", "full"),
-    [((0, 0), False), ((1999, 0), False), ((2000, 0), True), ((1, 64 * 1024 * 1024), True)],
+    [
+        *(((0, 0), False), ((1999, 0), False), ((2000, 0), True)),
+        *(((1, 64 * 1024 * 1024 - 1), False), ((1, 64 * 1024 * 1024), True)),
+    ],
 )
 def test_spool_bound(unsent: tuple[int, int], full: bool) -> None:
     assert decide.spool_full(unsent) is full
@@ -161,6 +179,20 @@ def test_weak_point_07_poll_rhythm() -> None:
     assert delay(got_work=False, since=None, chance=1) == pytest.approx(5.5)
 
 
+@pytest.mark.parametrize(
+    ("since_work_s", "chance", "told", "expected"),
+    [
+        *((None, 0.5, False, 5.0), (None, 0.0, False, 4.5), (None, 1.0, False, 5.5)),
+        *((0.0, 0.5, False, 1.0), (59.9, 0.5, False, 1.0), (60.0, 0.5, False, 5.0), (60.1, 0.5, False, 5.0)),
+        *((None, 0.5, True, 60.0), (0.0, 0.0, True, 54.0), (0.0, 1.0, True, 66.0)),
+    ],
+)
+def test_the_rhythm_of_who_sets_nothing(since_work_s: float | None, chance: float, told: bool, expected: float) -> None:
+    """Every 5 s, every second for a minute after work, every minute while the control plane tells; +- 10 %."""
+    delay = decide.poll_delay(PollRhythm(), got_work=False, since_work_s=since_work_s, chance=chance, told=told)
+    assert delay == pytest.approx(expected)
+
+
 def test_polls_are_for_what_was_forgotten_while_the_control_plane_tells_of_work() -> None:
     rhythm = PollRhythm(idle_s=5, busy_s=1, told_s=60, jitter=0.1)
 
@@ -172,6 +204,7 @@ def test_polls_are_for_what_was_forgotten_while_the_control_plane_tells_of_work(
     assert (delay(chance=0), delay(chance=1)) == (pytest.approx(54), pytest.approx(66))
     seldom = replace(rhythm, idle_s=600)
     assert decide.poll_delay(seldom, got_work=False, since_work_s=None, chance=0.5, told=True) == pytest.approx(600)
+    assert decide.poll_delay(PollRhythm(idle_s=6), got_work=False, since_work_s=None, chance=0.5, told=True) == 60
     often = replace(rhythm, idle_s=0.5)
     assert decide.poll_delay(often, got_work=False, since_work_s=None, chance=0.5, told=True) == pytest.approx(6)
 

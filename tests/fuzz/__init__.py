@@ -1,0 +1,1 @@
+"""Hostile input for every reader of what others control (docs/fuzzing.md)."""

@@ -1,0 +1,80 @@
+"""The fuzzer itself: it finds faults that were planted, of each kind, and says nothing of a reader without."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import planted
+from tests.fuzz.attempt import attempt
+from tests.fuzz.campaign import Plan, hunt
+from tests.fuzz.finding import minimised
+from tests.fuzz.rooms import find
+from tests.fuzz.target import Target
+
+LONGEST_S = 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "signature", "runs"),
+    [
+        ("planted.frame", "IndexError", 20_000),
+        ("planted.level", "AssertionError", 30_000),
+        ("planted.pairs", "slow", 5),
+    ],
+)
+def test_a_planted_fault_is_found_within_so_many_inputs(tmp_path: Path, name: str, signature: str, runs: int) -> None:
+    target = find(name)
+
+    hunted = hunt(target, Plan(LONGEST_S, seed=1, folder=tmp_path / "work", runs=runs, found=tmp_path / "found"))
+
+    kept = [attempt(target, path.read_bytes(), patience=0.2) for path in (tmp_path / "found").iterdir()]
+    assert any(signature in finding for finding in hunted.findings), hunted
+    assert any(fault is not None and fault.signature.startswith(signature) for fault in kept)
+    assert hunted.executions <= runs
+
+
+def test_an_input_gets_as_small_as_its_fault_allows() -> None:
+    small = minimised(b"much before LTC\x01 and much after" * 50, lambda data: b"LTC\x01" in data)
+
+    assert small == b"LTC\x01"
+
+
+def test_errors_that_are_declared_are_no_fault_and_all_others_are() -> None:
+    def read(data: bytes) -> None:
+        raise ValueError if data == b"declared" else KeyError
+
+    target = Target("test.errors", (), read, (ValueError,))
+
+    assert attempt(target, b"declared") is None
+    fault = attempt(target, b"another")
+    assert fault is not None
+    assert fault.signature.startswith("KeyError at tests/fuzz/test_the_fuzzer.py:")
+
+
+def test_errors_in_a_group_count_one_by_one() -> None:
+    def read(data: bytes) -> None:
+        raise ExceptionGroup("both", [ValueError(), *([KeyError()] if data else [])])
+
+    target = Target("test.groups", (), read, (ValueError,))
+
+    assert attempt(target, b"") is None
+    fault = attempt(target, b"x")
+    assert fault is not None
+    assert fault.signature.startswith("KeyError")
+
+
+def test_an_input_that_takes_too_much_memory_is_a_fault() -> None:
+    target = Target("test.memory", (), lambda data: bytearray(len(data) << 20).count(1))
+
+    assert attempt(target, b"x") is None
+    fault = attempt(target, b"x" * 600)
+    assert fault is not None
+    assert fault.signature == "large"
+
+
+def test_the_planted_faults_do_not_show_in_what_they_are_seeded_with() -> None:
+    for target in planted.TARGETS:
+        assert target.kept_inputs()
+        for path in target.kept_inputs():
+            assert attempt(target, path.read_bytes()) is None

@@ -1,0 +1,36 @@
+"""Some seeds of the simulator, and that a seed is a run: the same whoever runs it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.rigs.extent import extent
+from tests.sim.__main__ import explore
+
+SEEDS = extent(12, 600)
+
+
+@pytest.mark.sized
+def test_nothing_that_is_drawn_breaks_a_promise() -> None:
+    failed = {
+        found.seed: found.violations
+        for found in explore(range(SEEDS), extent(1, os.cpu_count() or 1))
+        if found.violations
+    }
+    assert not failed, "python -m tests.sim --seed K shows one"
+
+
+def traced(seed: int, hash_seed: str) -> bytes:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    command = [sys.executable, "-m", "tests.sim", "--seed", str(seed)]
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=120, check=True).stdout
+
+
+@pytest.mark.parametrize("seed", range(5, extent(6, 15)))
+@pytest.mark.sized
+def test_a_seed_is_a_run_to_the_byte(seed: int) -> None:
+    first, second = traced(seed, "1"), traced(seed, "2")
+    assert first == second
+    assert first.count(b"\n") > 100
