@@ -169,7 +169,10 @@ def test_collector_health() -> None:
     assert refusal(user_bytes={"a": 1}, collector_error="broken") == text
     broken = check_report(UsageSnapshot(collector_source="file", collector_error="a\tb\x00" + "c" * 600), NOW)
     assert broken.health == Health("file", "error", ("a\tb" + "c" * 600)[:512], None)
-    assert broken.counters is None
+    assert (broken.counters, broken.ignored) == (None, 0)
+    assert check_report(UsageSnapshot(collector_status="ok"), NOW).health == Health("", "ok", "", None)
+    said = UsageSnapshot(collector_status="ok", collector_error="a warning")
+    assert check_report(said, NOW).health == Health("", "ok", "a warning", None)
     assert settle(broken, "n1", {}, None) is None
     fine = check_report(UsageSnapshot(collector_source="file"), NOW)
     assert fine.health == Health("file", "ok", "", None)
