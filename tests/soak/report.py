@@ -2,12 +2,14 @@
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from server_stub.readable import size
 from tests.soak.course import Course
 from tests.soak.criteria import CRITERIA, Declared, Finding, Samples, between, find, restless
 from tests.soak.endings import counted
@@ -87,7 +89,14 @@ def _slope(one: Finding) -> str:
     if one.verdict is Verdict.UNKNOWN:
         return "-"
     unit, trend = one.criterion.unit, one.trend
-    return f"{trend.slope:+.3g} ({trend.low:+.3g} to {trend.high:+.3g}) {unit} {_per(one)}".replace("  ", " ")
+    ends = f"{_signed(trend.low)} to {_signed(trend.high)}"
+    return f"{_signed(trend.slope)} ({ends}) {unit} {_per(one)}".replace("  ", " ")
+
+
+def _signed(value: float) -> str:
+    if not value:
+        return "0"
+    return f"{value:+,.0f}" if 100 <= abs(value) < math.inf else f"{value:+.2g}"
 
 
 def _allowed(one: Finding) -> str:
