@@ -73,14 +73,8 @@ def table(findings: Sequence[Finding]) -> str:
     ]
     for one in findings:
         criterion = one.criterion
-        cells = (
-            criterion.who,
-            criterion.name,
-            _number(one.level, criterion.unit),
-            _slope(one),
-            _allowed(one),
-            one.verdict,
-        )
+        level = size(int(one.level)) if criterion.unit == "B" else _number(one.level, criterion.unit)
+        cells = criterion.who, criterion.name, level, _slope(one), _allowed(one), one.verdict
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
