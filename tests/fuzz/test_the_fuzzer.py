@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import planted
+from tests.fuzz.__main__ import report
 from tests.fuzz.attempt import attempt
-from tests.fuzz.campaign import Plan, hunt
+from tests.fuzz.campaign import Hunted, Plan, hunt
 from tests.fuzz.finding import minimised
 from tests.fuzz.rooms import find
 from tests.fuzz.target import Target
@@ -32,6 +33,27 @@ def test_a_planted_fault_is_found_within_so_many_inputs(tmp_path: Path, name: st
     assert any(f": {signature}" in finding for finding in hunted.findings), hunted
     assert len(list((tmp_path / "found").iterdir())) == len(hunted.findings)
     assert hunted.executions <= runs
+
+
+@pytest.mark.parametrize(
+    ("findings", "trouble", "code"), [((), "", 0), (("found/x: KeyError",), "", 1), ((), "the worker ended with 1", 1)]
+)
+def test_the_command_fails_when_something_was_found(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    findings: tuple[str, ...],
+    trouble: str,
+    code: int,
+) -> None:
+    hunted = Hunted("usage.document", 1000, 20, 3, findings, trouble)
+    monkeypatch.setattr("tests.fuzz.__main__.hunt_all", lambda *_: iter([hunted, hunted]))
+
+    ended = report(planted.TARGETS, Plan(1, 1, Path("unused")), 1)
+
+    assert ended == code
+    shown = capsys.readouterr().out
+    assert f"2000 executions, {2 * len(findings)} findings" in shown
+    assert all(text in shown for text in (*findings, trouble))
 
 
 def test_an_input_gets_as_small_as_its_fault_allows() -> None:
