@@ -30,7 +30,7 @@ def _count_pairs(data: bytes) -> int:
 
 def _hoard(data: bytes) -> int:
     """Eight KiB of memory for each byte."""
-    return bytearray(len(data) << 13).count(1)
+    return len(b"x" * (len(data) << 13))
 
 
 TARGETS = (
