@@ -25,10 +25,11 @@ def main() -> int:
     targets = tuple(target for target in all_targets() if target.name.startswith(tuple(given.targets.split(","))))
     seconds = max(_SHORTEST_S, int(given.minutes * 60 * given.workers / max(len(targets), 1)))
     print(f"{len(targets)} targets, {seconds} s each on {given.workers} cores, seed {given.seed}", flush=True)
-    return _report(targets, Plan(seconds, given.seed, Path("build/fuzz")), given.workers)
+    return report(targets, Plan(seconds, given.seed, Path("build/fuzz")), given.workers)
 
 
-def _report(targets: tuple[Target, ...], plan: Plan, workers: int) -> int:
+def report(targets: tuple[Target, ...], plan: Plan, workers: int) -> int:
+    """Prints a line for each target and one for all; 1 if there is something to look at."""
     executions, findings, troubles = 0, 0, 0
     for hunted in hunt_all(targets, plan, workers):
         print(hunted, flush=True)

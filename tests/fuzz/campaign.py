@@ -51,7 +51,7 @@ class Hunted:
 
 @dataclass(frozen=True)
 class Plan:
-    """How long each target is tried (``runs`` 0: as many as fit), from which seed, and where what is met is kept.
+    """How long each target is tried (``runs`` -1: as many as fit), from which seed, and where what is met is kept.
 
     ``found`` None: findings go to the targets' own folders.
     """

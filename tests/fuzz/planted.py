@@ -28,8 +28,14 @@ def _count_pairs(data: bytes) -> int:
     return sum(first == second for first in words for second in words)
 
 
+def _hoard(data: bytes) -> int:
+    """Eight KiB of memory for each byte."""
+    return len(b"x" * (len(data) << 13))
+
+
 TARGETS = (
     Target("planted.frame", (), _read_frame, (ValueError,)),
     Target("planted.level", (), _read_level, (ValueError, KeyError, TypeError)),
+    Target("planted.hoard", (), _hoard, longest=16_384),
     Target("planted.pairs", (), _count_pairs, longest=16_384, cpu_s=0.02),
 )

@@ -8,6 +8,7 @@ from types import FrameType
 
 import pytest
 
+from tests.fuzz import planted
 from tests.fuzz.attempt import attempt
 from tests.fuzz.readers import NOT_TRIED, PAGE, page, readers
 from tests.fuzz.rooms import all_targets
@@ -47,7 +48,7 @@ def test_names_of_targets_are_their_own_and_every_folder_is_of_a_target() -> Non
     names = [target.name for target in TARGETS]
     assert len(names) == len(set(names))
     folders = {path.name for kind in ("corpus", "found") for path in (Path(__file__).parent / kind).iterdir()}
-    assert folders <= {*names, "planted.frame", "planted.level", "planted.pairs"}
+    assert folders <= {*names, *(target.name for target in planted.TARGETS)}
 
 
 @contextmanager

@@ -5,6 +5,7 @@ record goes to standard error. The process ends by the engine's hand, so nothing
 """
 
 import argparse
+import logging
 import random
 import sys
 from pathlib import Path
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("target")
     parser.add_argument("--found", type=Path, help="folder of findings, the target's own unless given")
     given, engine = parser.parse_known_args()
+    logging.disable(logging.CRITICAL)  # what is told once in the life of an agent is told thousands of times here
     with atheris.instrument_imports(include=list(OURS)):
         target = find(given.target)
     hunt = Hunt(target, given.found or target.found)

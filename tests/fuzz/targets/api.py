@@ -41,7 +41,10 @@ async def _ask(world: Plane, method: str, target: str, body: bytes, headers: Map
     path, _, query = target.partition("?")
     if "/events" in path or path.endswith("/output"):
         return  # streams go on: ``api.frames`` and the rigs of live output have those
-    url = httpx.URL("http://control").copy_with(raw_path=_sendable(path, query))
+    try:
+        url = httpx.URL("http://control").copy_with(raw_path=_sendable(path, query))
+    except httpx.InvalidURL:  # nothing that this client could send
+        return
     request = world.client.build_request(method, url, content=body, headers=dict(headers))
     answer = await world.client.send(request)
     check_answer(answer, path)

@@ -1,6 +1,5 @@
 """The agent's side of the control stream: bytes off the connection, orders, and the output that answers them."""
 
-import logging
 from contextlib import suppress
 from typing import Final
 
@@ -109,7 +108,6 @@ def _orders(data: bytes) -> None:
                 assert chunk == _SAID[header.position :][: len(chunk)]
         talk.closed()
 
-    logging.disable(logging.CRITICAL)  # a frame that is ignored is told once, and here there are thousands
     trio.run(main)
 
 
