@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import lattice_agent.exec
-from tests.hostile.cell_rig import REPOSITORY, World
+from tests.hostile.world import REPOSITORY, World
 
 OUTER_S = 60
 NOBODY = 65534

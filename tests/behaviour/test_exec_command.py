@@ -19,7 +19,7 @@ import pytest
 
 from lattice_agent.exec.outcome import Kind, Outcome
 from lattice_agent.exec.plan import Level
-from tests.hostile.cell_rig import AGENTS, REPOSITORY, World
+from tests.hostile.world import AGENTS, REPOSITORY, World
 from tests.rigs.extent import mostly_long
 
 OUTER_S = 40

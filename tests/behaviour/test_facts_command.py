@@ -15,7 +15,7 @@ from lattice_agent.wire.facts import HostFacts
 from lattice_agent.wire.host_inventory import HostInventory
 from lattice_agent.wire.metrics import Metrics
 from lattice_agent.wire.metrics_detail import MetricsDetail
-from tests.hostile.cell_rig import REPOSITORY, World
+from tests.hostile.world import REPOSITORY, World
 from tests.rigs.real_processes import COMMAND
 from tests.unit.facts.trees import plain_host, write_tree
 

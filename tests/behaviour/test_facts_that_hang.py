@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.cell_rig import REPOSITORY
+from tests.hostile.world import REPOSITORY
 from tests.rigs.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.rigs.real_processes import COMMAND, Site, wait_until
 from tests.rigs.steered_plane import Plane, control_plane

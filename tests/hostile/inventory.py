@@ -14,7 +14,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from lattice_agent.exec.cells import KEPT
-from tests.hostile.cell_rig import PLACES, QUEUES, Agent, Process, eventually
+from tests.hostile.cell_rig import Agent, eventually
+from tests.hostile.world import PLACES, QUEUES, Process
 
 KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time")
 AGENT_HOLDS, SPAWNER_HOLDS = 6, 1 + KEPT
@@ -83,10 +84,11 @@ def take_inventory(agent: Agent) -> Inventory:
     world = agent.world
     proc = world.path("/proc")
     present = world.processes()
-    waiting = waiting_cells(present, agent.spawner)
+    spawner = agent.spawner_among(present)
+    waiting = waiting_cells(present, spawner)
     cells = len({process.pid_namespace for process in waiting})
     entries = [entry for entry in proc.iterdir() if entry.name.isdigit()]
-    watched = {"agent": proc / str(agent.pid), "spawner": proc / str(agent.spawner)}
+    watched = {"agent": proc / str(agent.pid), "spawner": proc / str(spawner)}
     held = {"agent": AGENT_HOLDS * cells, "spawner": SPAWNER_HOLDS * cells}
     return Inventory(
         processes=tuple(sorted(left_by_scripts(agent, present))),
@@ -126,7 +128,7 @@ def waiting_cells(present: list[Process], spawner: int) -> list[Process]:
 def left_by_scripts(agent: Agent, present: list[Process] | None = None) -> list[str]:
     """Processes of the world that are neither the spawner nor a cell that waits, nor put there from outside."""
     everything = agent.world.processes() if present is None else present
-    spawner = agent.spawner
+    spawner = agent.spawner_among(everything)
     waiting = {process.pid for process in waiting_cells(everything, spawner)}
     return [
         f"{process.pid} {process.name} {process.arguments}"
@@ -143,7 +145,8 @@ def namespaces(entries: list[Path], waiting: set[str]) -> dict[str, int]:
     for entry in entries:
         (waited_in if entry.name in waiting else lived_in).update(map(target_of, list_of(entry / "ns")))
         held.update(map(target_of, list_of(entry / "fd")))
-    found = lived_in | held - waited_in
+    # The spawner holds the mount namespace of every cell, and for each profile those that its cells begin in.
+    found = lived_in | {target for target in held if target not in waited_in or not target.startswith("mnt:")}
     counted = Counter(target.split(":")[0] for target in found if re.fullmatch(r"\w+:\[\d+\]", target))
     return {kind: counted[kind] for kind in KINDS}
 

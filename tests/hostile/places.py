@@ -4,14 +4,16 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from tests.hostile.cell_rig import AGENTS, Agent, Seen, World, eventually
+from tests.hostile.cell_rig import Agent, Seen, eventually
 from tests.hostile.inventory import Inventory, memory_kib, settled_inventory, take_inventory
 from tests.hostile.table import LEVELS, note
+from tests.hostile.world import AGENTS, World
 
 FRESH_S = 120
-"""An agent that is older gets a new world: none may be older than ``cell_rig.WORLD_S``."""
+"""An agent that is older gets a new world: none may be older than ``world.WORLD_S``."""
 GROWTH_KIB = 4096
 """Of agent or spawner, for one attack. What thousands of them lead to is in ``test_nothing_left``."""
 PLACES = [(who, level) for level in LEVELS for who in AGENTS]
@@ -59,8 +61,9 @@ class Place:
     _before: Inventory | None = None
     _memory: dict[int, dict[str, int]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def agent(self) -> Agent:
+        """The same from the beginning of the attack to its end."""
         return self.agents.get(self.who)
 
     @property

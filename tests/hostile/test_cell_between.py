@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.hostile.cell_rig import World, eventually, plainly
+from tests.hostile.cell_rig import eventually, plainly
 from tests.hostile.places import Place
+from tests.hostile.world import World
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.hostile.cell_rig import NOBODY, PYTHON, ROOT, Agent, World, eventually, plainly
+from tests.hostile.cell_rig import PYTHON, Agent, eventually, plainly
 from tests.hostile.places import Place
+from tests.hostile.world import NOBODY, ROOT, World
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.cell_rig import Seen, World, eventually, plainly
+from tests.hostile.cell_rig import Seen, eventually, plainly
 from tests.hostile.places import Place
+from tests.hostile.world import World
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 

@@ -9,17 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.cell_rig import (
-    GIVEN,
-    RANGED,
-    REPOSITORY,
-    SOME_GROUPS,
-    Agent,
-    World,
-    an_agent,
-    eventually,
-)
+from tests.hostile.cell_rig import Agent, an_agent, eventually
 from tests.hostile.inventory import assert_nothing_left
+from tests.hostile.world import GIVEN, RANGED, REPOSITORY, SOME_GROUPS, World
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 

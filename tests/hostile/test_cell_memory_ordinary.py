@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hostile.cell_rig import AGENTS, MIB, Agent, an_agent
+from tests.hostile.cell_rig import Agent, an_agent
+from tests.hostile.world import AGENTS, MIB
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 

@@ -14,13 +14,7 @@ from lattice_agent.exec.cell_ends import prepare_request
 from lattice_agent.exec.library import DEFAULT_PROFILE
 from lattice_agent.exec.pool import MOST as CELLS_KEPT
 from lattice_agent.exec.requests import CellGone, KillCell, encode
-from tests.hostile.cell_rig import (
-    AGENTS,
-    MIB,
-    Agent,
-    an_agent,
-    eventually,
-)
+from tests.hostile.cell_rig import Agent, an_agent, eventually
 from tests.hostile.inventory import (
     assert_nothing_left,
     left_by_scripts,
@@ -30,6 +24,7 @@ from tests.hostile.inventory import (
     take_inventory,
 )
 from tests.hostile.test_cell_spawner import HostileAgent
+from tests.hostile.world import AGENTS, MIB
 from tests.rigs.extent import extent
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]

@@ -16,14 +16,8 @@ import pytest
 
 from lattice_agent.exec.cell_steps import CELL_STEPS
 from lattice_agent.exec.template import TEMPLATE_STEPS
-from tests.hostile.cell_rig import (
-    AGENTS,
-    Agent,
-    Seen,
-    World,
-    an_agent,
-    eventually,
-)
+from tests.hostile.cell_rig import Agent, Seen, an_agent, eventually
+from tests.hostile.world import AGENTS, World
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns]
 

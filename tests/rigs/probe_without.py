@@ -1,4 +1,4 @@
-"""Probes the host with spawners that leave out one step each: a process of its own, for a world (``cell_rig``).
+"""Probes the host with spawners that leave out one step each: a process of its own, for a world (``tests.hostile``).
 
 Arguments: names of steps; an empty one leaves out nothing. One line of JSON for each on standard output, in that order,
 after a first one with the names of the steps that a whole spawner carries out at each level.

@@ -9,12 +9,16 @@ held = mmap.mmap(-1, SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 for at in range(0, SIZE, mmap.PAGESIZE):
     held[at] = 1
 started, start = os.pipe()
+done, tell = os.pipe()
 for _ in range(CHILDREN):
     if os.fork() == 0:
         os.read(started, 1)
         for at in range(0, SIZE // 4, mmap.PAGESIZE):
             held[at] = 2
+        os.write(tell, b"x")
         time.sleep(2)
         os._exit(0)
 os.write(start, bytes(CHILDREN))
-time.sleep(1.5)
+for _ in range(CHILDREN):
+    os.read(done, 1)
+time.sleep(0.5)

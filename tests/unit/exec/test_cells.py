@@ -32,7 +32,6 @@ from lattice_agent.exec.requests import (
 from lattice_agent.exec.step import Step
 from tests.hostile.rig import REPOSITORY, alive, children_of
 from tests.rigs.cells import (
-from tests.rigs.extent import mostly_long
     NOBODY,
     CellLine,
     Hold,
@@ -50,6 +49,7 @@ from tests.rigs.extent import mostly_long
     start,
     status_of,
 )
+from tests.rigs.extent import mostly_long
 
 pytestmark = pytest.mark.needs_root
 

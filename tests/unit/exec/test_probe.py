@@ -23,8 +23,8 @@ from lattice_agent.exec.probe_seen import Outside, Seen, parse_mount
 from lattice_agent.exec.protections import EVERYWHERE, PROTECTIONS, SCOPING_ABI, Protection, judge
 from lattice_agent.exec.runner import open_runner
 from lattice_agent.report.runtime import TELLING
-from tests.hostile.cell_rig import REPOSITORY, World
 from tests.hostile.rig import fork_spawner
+from tests.hostile.world import REPOSITORY, World
 from tests.rigs.cells import a_reachable_program
 
 OUTER_S = 40

@@ -12,7 +12,7 @@ import pytest
 
 from lattice_agent.exec.cell_steps import CELL_STEPS
 from lattice_agent.exec.template import TEMPLATE_STEPS
-from tests.hostile.cell_rig import AGENTS, REPOSITORY, World
+from tests.hostile.world import AGENTS, REPOSITORY, World
 from tests.rigs.extent import mostly_long
 
 pytestmark = [pytest.mark.hostile, pytest.mark.needs_root, pytest.mark.needs_netns, pytest.mark.slow]
