@@ -105,11 +105,12 @@ class World:
 
     def close(self) -> None:
         """End everything in it."""
-        pidfd = os.pidfd_open(self.init)
+        pidfd = os.pidfd_open(self.init) if self._holder.poll() is None else -1
         self._holder.kill()
         self._holder.communicate()
-        select.select([pidfd], [], [], SETTLE_S)
-        os.close(pidfd)
+        if pidfd >= 0:  # else its time was over already
+            select.select([pidfd], [], [], SETTLE_S)
+            os.close(pidfd)
         for group in self._groups:
             group.close()
 
