@@ -18,6 +18,7 @@ from typing import Final
 from lattice_agent.errors import SandboxError
 from lattice_agent.exec.kernel import seqpacket
 
+_OWN_PROC: Final = "/proc/self/status"
 STOP_S: Final = 15.0
 """A spawner that was hung up on ends its runs within its own bounds (about 10 s); after this it is killed."""
 
@@ -57,10 +58,16 @@ class SpawnerProcess:
 def start_spawner() -> SpawnerProcess:
     """Start a spawner and return at once, before it is up: requests wait in its socket.
 
-    Raises SandboxError when called from another thread than the main one, or when the interpreter cannot be started.
+    Raises SandboxError when called from another thread than the main one, without /proc, or when the interpreter cannot
+    be started.
     """
     if threading.current_thread() is not threading.main_thread():
         raise SandboxError("the spawner must be started from the main thread")
+    if not os.path.exists(_OWN_PROC):
+        raise SandboxError(
+            "/proc is not mounted, or hides this process from itself: nothing that a script leaves could be found",
+            hint="mount proc on /proc for the agent; hidepid=2 is fine",
+        )
     ours, theirs = seqpacket.pair()
     try:
         process = subprocess.Popen(

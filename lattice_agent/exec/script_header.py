@@ -56,7 +56,7 @@ def _headers(script: str, interpreter: str) -> Iterator[tuple[int, list[str]]]:
     header = re.compile(rf"\s*{mark}+\s*lattice:(.*)", re.IGNORECASE)
     first_lines = script.removeprefix("\ufeff").split("\n", HEADER_LINES)[:HEADER_LINES]
     for number, line in enumerate(first_lines, 1):
-        if found := header.fullmatch(line.removesuffix("\r")):
+        if found := header.fullmatch(line):
             yield number, found[1].split()
 
 

@@ -73,7 +73,11 @@ def _nanoseconds_cut(text: str) -> str:
 def _write_time(value: datetime | None) -> str:
     if value is None:
         return UNSET_TIME
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    try:
+        moment = value.astimezone(UTC)
+    except OverflowError:  # an offset that leads out of year 9999, the last one that can be written
+        moment = datetime.max.replace(tzinfo=UTC)
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 Time = Annotated[datetime | None, BeforeValidator(_read_time), PlainSerializer(_write_time, when_used="json")]

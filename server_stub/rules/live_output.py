@@ -8,7 +8,7 @@ so that a script that writes single bytes to both streams in turn costs ``RUN_CO
 from array import array
 from bisect import bisect_right
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 from typing import Final
 
 from lattice_agent.wire.control import STREAMS, ChunkHeader
@@ -20,14 +20,14 @@ RUN_COST: Final = 16
 class Taken(Enum):
     """What became of a chunk."""
 
-    ADDED = "added"
-    REPEATED = "repeated"
+    ADDED = auto()
+    REPEATED = auto()
     """All of it was there already."""
-    GAP = "gap"
+    GAP = auto()
     """Something before it is missing; the agent is to go on from ``end``. Said once for each ``end``: what was on its
     way behind the gap is no reason to ask again."""
-    BEHIND_GAP = "behind gap"
-    REFUSED = "refused"
+    BEHIND_GAP = auto()
+    REFUSED = auto()
     """It is beyond the limit, or does not fit what came before: nothing more is taken of this run."""
 
 

@@ -23,7 +23,7 @@ def asked_level(script: str, interpreter: str) -> str:
     header = re.compile(rf"\s*{mark}+\s*lattice:(.*)", re.IGNORECASE)
     asked = ""
     for number, line in enumerate(script.removeprefix("\ufeff").split("\n", _LINES)[:_LINES], 1):
-        found = header.fullmatch(line.removesuffix("\r"))
+        found = header.fullmatch(line)
         if found is None:
             continue
         words = found[1].split()

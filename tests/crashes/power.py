@@ -14,6 +14,9 @@ from typing import Final
 
 SECTOR: Final = 512
 WAL: Final = "-wal"
+LOG_HEADER: Final = 32
+HEADER_CUTS: Final = 0.2
+"""Share of the cuts, where the log begins anew, that come before its header is synced."""
 Damage = Callable[[bytes, random.Random], bytes]
 
 
@@ -65,7 +68,13 @@ def digest(rows: Iterable[object]) -> str:
 
 def cut_in_log(commit: Commit, rng: random.Random) -> tuple[bytes, bytes]:
     """Main file and log when the power fails before the log is synced: this commit may be there or not."""
-    return commit.before.main, torn(commit.before.log, commit.after.log, rng)
+    before, after = commit.before.log, commit.after.log
+    if before[:LOG_HEADER] != after[:LOG_HEADER]:
+        # The log begins anew. SQLite syncs the header before it writes over old frames (walFrames, wal.c).
+        if rng.random() < HEADER_CUTS:
+            return commit.before.main, torn(before[:LOG_HEADER], after[:LOG_HEADER], rng) + before[LOG_HEADER:]
+        before = after[:LOG_HEADER] + before[LOG_HEADER:]
+    return commit.before.main, torn(before, after, rng)
 
 
 def cut_in_checkpoint(commit: Commit, rng: random.Random) -> tuple[bytes, bytes]:

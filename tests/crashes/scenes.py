@@ -35,9 +35,9 @@ def a_host_task(world: World, lay: Lay, rng: random.Random) -> list[str]:
 
 
 def a_talkative_task(world: World, lay: Lay, rng: random.Random) -> list[str]:
-    """Writes and writes, on its standard error."""
+    """Writes and writes, on its standard error: for so long that the point is passed on any machine."""
     lay()
-    return [world.create("i=0; while [ $i -lt 60 ]; do echo line $i >&2; i=$((i + 1)); sleep 0.005; done")]
+    return [world.create("i=0; while [ $i -lt 1000 ]; do echo line $i >&2; i=$((i + 1)); sleep 0.01; done")]
 
 
 def a_cancelled_task(world: World, lay: Lay, rng: random.Random) -> list[str]:

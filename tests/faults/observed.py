@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.rigs.real_processes import RunningAgent, wait_until
+from tests.rigs.cutting_proxy import CuttingProxy
+from tests.rigs.real_processes import LIMIT_S, RunningAgent, wait_until
 from tests.rigs.troubled_wire import TroubledWire
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -47,7 +49,7 @@ class Seen:
 class Watch:
     """Begins to look when it is made."""
 
-    def __init__(self, agent: RunningAgent, wire: TroubledWire | None = None) -> None:
+    def __init__(self, agent: RunningAgent, wire: TroubledWire | CuttingProxy | None = None) -> None:
         self._agent = agent
         self._wire = wire
         self._began = time.monotonic()
@@ -55,28 +57,34 @@ class Watch:
         self._size_kib = self._size()
         self._lines = len(lines_of(agent))
 
-    def until(self, condition: Callable[[], Any], what: str) -> Seen:
+    def until(self, condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Seen:
         """Waits, then tells what was seen since the beginning."""
-        wait_until(condition, what)
+        wait_until(condition, what, limit_s)
         now = time.monotonic()
         return Seen(
             now - self._began,
             self._cpu() - self._cpu_s,
             self._size() - self._size_kib,
             loud(lines_of(self._agent)[self._lines :]),
-            self._wire.longest_gap(self._began, now) if self._wire else 0.0,
+            self._longest_gap(now),
         )
 
-    def beats(self, count: int) -> Seen:
-        """Until so many heartbeats more have reached the control plane."""
+    def beats(self, count: int, apart_s: float = LIMIT_S) -> Seen:
+        """Until so many heartbeats more have reached the control plane, no two of them further apart."""
         wire = self._wire
         assert wire is not None
         for due in range(len(wire.beats) + 1, len(wire.beats) + count):
-            wait_until(partial(self._beaten, due), "a heartbeat")
-        return self.until(partial(self._beaten, len(wire.beats) + 1), "the last heartbeat")
+            wait_until(partial(self._beaten, due), "a heartbeat", apart_s)
+        return self.until(partial(self._beaten, len(wire.beats) + 1), "the last heartbeat", apart_s)
 
     def _beaten(self, count: int) -> bool:
         return self._wire is not None and len(self._wire.beats) >= count
+
+    def _longest_gap(self, now: float) -> float:
+        if self._wire is None:
+            return 0.0
+        beats = [beat for beat in list(self._wire.beats) if self._began <= beat <= now]
+        return max(later - earlier for earlier, later in pairwise([self._began, *beats, now]))
 
     def _processes(self) -> list[int]:
         return [self._agent.process.pid, self._agent.spawner]

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -72,21 +73,27 @@ def hunt(target: Target, plan: Plan) -> Hunted:
     """One target in a worker."""
     own = plan.folder / target.name
     (own / "inputs").mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONHASHSEED": str(plan.seed)}
-    try:
-        ended = subprocess.run(
-            _command(target, plan, own),
-            cwd=_ROOT,
-            env=environment,
-            capture_output=True,
-            timeout=plan.seconds + _START_S,
-        )
-        said, code = ended.stderr.decode("utf-8", "replace"), ended.returncode
-    except subprocess.TimeoutExpired as late:
-        said, code = (late.stderr or b"").decode("utf-8", "replace") + "\nnot over in time", 1
+    with tempfile.TemporaryDirectory(prefix="lattice-fuzz-", dir=_memory()) as scratch:
+        said, code = _worked(_command(target, plan, own), plan, scratch)
     (own / "record").write_text(said)
     findings = (*_FOUND.findall(said), *_halts(target, plan, own))
     return _read(target.name, said, findings, code)
+
+
+def _worked(command: list[str], plan: Plan, scratch: str) -> tuple[str, int]:
+    """What the worker said, and its exit code. ``scratch`` is for files of its own: it ends by the engine's hand."""
+    environment = {**os.environ, "PYTHONHASHSEED": str(plan.seed), "TMPDIR": scratch}
+    longest = plan.seconds + _START_S
+    try:
+        ended = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, timeout=longest)
+    except subprocess.TimeoutExpired as late:
+        return (late.stderr or b"").decode("utf-8", "replace") + "\nnot over in time", 1
+    return ended.stderr.decode("utf-8", "replace"), ended.returncode
+
+
+def _memory() -> str | None:
+    """Where files cost no disk, if there is such a place."""
+    return "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
 def _command(target: Target, plan: Plan, own: Path) -> list[str]:

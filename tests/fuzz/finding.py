@@ -1,20 +1,22 @@
 """An input that broke something: made small, and kept under a name of its own content."""
 
 import hashlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 _TRIES: Final = 2_000
-"""Runs that making an input small may cost; the best one so far is kept."""
+_SECONDS: Final = 20.0
+"""What making an input small may cost; the best one so far is kept."""
 
 
 def minimised(data: bytes, is_same: Callable[[bytes], bool]) -> bytes:
     """The smallest input found of which ``is_same`` still holds: pieces are cut out, large ones first."""
-    tries, size = 0, max(len(data) // 2, 1)
-    while size and tries < _TRIES:
+    tries, size, until = 0, max(len(data) // 2, 1), time.monotonic() + _SECONDS
+    while size and tries < _TRIES and time.monotonic() < until:
         at, has_shrunk = 0, False
-        while at < len(data) and tries < _TRIES:
+        while at < len(data) and tries < _TRIES and time.monotonic() < until:
             shorter = data[:at] + data[at + size :]
             tries += 1
             if is_same(shorter):

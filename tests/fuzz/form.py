@@ -1,10 +1,23 @@
 """How inputs of more than one part are written, so that a person can read them and the mutation can keep their form."""
 
+import tempfile
 import zlib
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="lattice-fuzz-")
+
+
+def scratch() -> Path:
+    """A folder of this process for files that readers read; gone with it, and with its campaign if it is killed."""
+    return Path(_scratch().name)
 
 
 def headed(data: bytes) -> tuple[str, bytes]:

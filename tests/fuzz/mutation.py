@@ -6,34 +6,54 @@ taken apart, changed where values stand, and put together again.
 
 import json
 import random
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
-VALUES: Final = (
-    None, True, False, 0, -1, 1, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**30, 0.5, -0.0, 1e308,
-    "", "0", "a", "-1", "nan", "\x00", "\x1b[31m", "\u202e", "\ud800", "\ufeff", "é" * 9, "x" * 300, "\r\n", "../..",
-    "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "2026-02-30T00:00:00Z", "2026-01-02T03:04:05.123456789+14:00",
-    [], {}, [[]], [None], {"": None}, [{}],
+NUMBERS: Final[tuple[Any, ...]] = (
+    0, -1, 1, 2**31, 2**32, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63), -(2**63) - 1, 10**30, 0.5, -0.0, 1e308, True
 )  # fmt: skip
+TEXTS: Final[tuple[Any, ...]] = (
+    "", "0", "a", "-1", "nan", "\x00", "\x1b[31m", "\u202e", "\ud800", "\ufeff", "é" * 9, "x" * 300, "\r\n", "../..",
+    " a ",
+)  # fmt: skip
+TIMES: Final[tuple[Any, ...]] = (
+    "0001-01-01T00:00:00Z", "0001-12-31T23:59:59+23:59", "0002-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59",
+    "2026-02-30T00:00:00Z", "2026-01-02T03:04:05.123456789+14:00", "2026-01-02T03:04:05", "2026-01-02 03:04:05Z",
+    "1969-12-31T23:59:59.999999Z", "2026-01-02T24:00:00Z", "2026-W01-1T00:00:00Z",
+)  # fmt: skip
+VALUES: Final[tuple[Any, ...]] = (*NUMBERS, *TEXTS, *TIMES, None, False, [], {}, [[]], [None], {"": None}, [{}])
 WORDS: Final = (
     b"0", b"-1", b"+1", b"4294967296", b"9223372036854775807", b"9223372036854775808", b"18446744073709551616",
     b"1e999", b"nan", b"inf", b"0x10", b"1_0", "\u0663".encode(), b"", b"\x00", b"\xff\xfe", b"\xc2\x85", b"\\040",
     b"\x1b]0;x\x07", "\u2028".encode(), b"9" * 5000, b"%s", b"=", b":", b"/", b"..", b"\x0b", b"\r",
 )  # fmt: skip
 _DEEP: Final = 400
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 def changed(data: bytes, most: int, rng: random.Random, words: tuple[bytes, ...]) -> bytes:
-    """Another input of the same form, of at most ``most`` bytes."""
-    head, line_end, rest = data.partition(b"\n")
-    for before, text in ((b"", data), (head + line_end, rest)):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict | list):
-            return (before + _written(_changed_value(value, rng), rng))[:most]
-    return _changed_text(data, rng, words)[:most]
+    """Another input of the same form, of at most ``most`` bytes: of parts between form feeds, one is changed."""
+    parts = data.split(b"\f")
+    at = rng.randrange(len(parts))
+    head, line_end, rest = parts[at].partition(b"\n")
+    whole, behind_head = _changed_json(parts[at], rng), _changed_json(rest, rng)
+    if whole is not None:
+        parts[at] = whole
+    elif behind_head is not None:
+        parts[at] = head + line_end + behind_head
+    else:
+        parts[at] = _changed_text(parts[at], rng, words)
+    return b"\f".join(parts)[:most]
+
+
+def _changed_json(text: bytes, rng: random.Random) -> bytes | None:
+    """Another object or list; None for what is neither."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return _written(_changed_value(value, rng), rng) if isinstance(value, dict | list) else None
 
 
 def _written(value: Any, rng: random.Random) -> bytes:
@@ -77,12 +97,22 @@ def _replaced(value: Any, rng: random.Random) -> Any:
         for _ in range(_DEEP):
             value = [value]
         return value
-    if isinstance(value, str) and value and rng.random() < 0.5:
-        at = rng.randrange(len(value) + 1)
-        return value[:at] + str(rng.choice(VALUES)) + value[rng.choice((at, at + 1)) :]
-    if type(value) is int and rng.random() < 0.5:
+    if rng.random() < 0.2:
+        return rng.choice(VALUES)
+    if isinstance(value, str):
+        return _changed_string(value, rng)
+    if type(value) is int and rng.random() < 0.3:
         return value + rng.choice((-1, 1, 2**32, -(2**32)))
-    return rng.choice(VALUES)
+    return rng.choice(NUMBERS if isinstance(value, int | float) else VALUES)
+
+
+def _changed_string(value: str, rng: random.Random) -> str:
+    if _DATE.match(value):
+        return str(rng.choice(TIMES))
+    if not value or rng.random() < 0.4:
+        return str(rng.choice(TEXTS))
+    at = rng.randrange(len(value) + 1)
+    return value[:at] + str(rng.choice(TEXTS)) + value[rng.choice((at, at + 1)) :]
 
 
 def _changed_text(data: bytes, rng: random.Random, words: tuple[bytes, ...]) -> bytes:
@@ -103,6 +133,9 @@ def _changed_text(data: bytes, rng: random.Random, words: tuple[bytes, ...]) -> 
 
 
 def _changed_line(line: bytes, rng: random.Random, words: tuple[bytes, ...]) -> bytes:
+    begin = line.find(b"{")
+    if begin >= 0 and rng.random() < 0.8 and (document := _changed_json(line[begin:], rng)) is not None:
+        return line[:begin] + document
     separator = rng.choice([mark for mark in (b" ", b"\t", b":", b"=", b",", b"/", b"\x00") if mark in line] or [b" "])
     parts = line.split(separator)
     at = rng.randrange(len(parts))

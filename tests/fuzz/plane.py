@@ -5,12 +5,11 @@ Nothing of an input outlives it, so that each finding can be repeated by itself.
 
 import json
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from server_stub.ids import new_session_secret, token_digest
 from server_stub.rules.sessions import Session
 from server_stub.runner import run_directly
 from server_stub.store.sqlite import SqliteStore
+from tests.fuzz.form import scratch
 from tests.rigs.server_app import SOURCE, START, Caller
 
 NODE: Final = "n1"
@@ -58,8 +58,7 @@ class Prepared:
 @cache
 def prepared() -> Prepared:
     """Made once in a process: a node with a profile, a user, a task on its way, an operator who is signed in."""
-    folder = Path(tempfile.mkdtemp(prefix="lattice-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-    return trio.run(partial(_prepare, folder / "prepared.db"))
+    return trio.run(_prepare, scratch() / "prepared.db")
 
 
 async def _prepare(path: Path) -> Prepared:

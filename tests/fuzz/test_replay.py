@@ -9,7 +9,7 @@ from types import FrameType
 import pytest
 
 from tests.fuzz.attempt import attempt
-from tests.fuzz.readers import NOT_TRIED, readers
+from tests.fuzz.readers import NOT_TRIED, PAGE, page, readers
 from tests.fuzz.rooms import all_targets
 from tests.fuzz.target import Target
 
@@ -36,6 +36,11 @@ def test_no_kept_input_breaks_anything_and_all_that_is_claimed_is_tried(target: 
 def test_every_module_that_reads_is_tried_or_has_a_reason() -> None:
     table = readers()
     assert {module for module, names in table.items() if not names} == set(NOT_TRIED)
+
+
+def test_the_page_has_the_tables_as_they_are() -> None:
+    text = PAGE.read_text("utf-8")
+    assert text == page(text), "python -m tests.fuzz.readers writes them anew"
 
 
 def test_names_of_targets_are_their_own_and_every_folder_is_of_a_target() -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import atheris
+import atheris  # type: ignore[import-untyped]  # publishes no type information
 
 from tests.fuzz import mutation
 from tests.fuzz.attempt import attempt

@@ -30,11 +30,10 @@ _OTHER_TESTS_OF_RULES: Final = {
     "alerts": ("accounts",),
     "base_endings": ("outcomes",),
     "run_endings": ("outcomes",),
-    "states": ("outcomes", "results", "leases", "fan_out"),
+    "states": ("outcomes", "results"),
     "script_header": ("policy_preview",),
     "local_paths": ("sessions",),
     "usage_report": ("usage", "usage_ledger"),
-    "outcomes": ("fan_out",),
 }
 """Rules whose tests are, wholly or in part, in those of other rules."""
 

@@ -6,6 +6,7 @@ with a Content-Length. Losing means that the agent's connection is cut.
 
 import socket
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,11 +40,27 @@ class CuttingProxy(socketserver.ThreadingTCPServer):
         """Asked with the path of each request, in its thread; such a request does not reach the control plane."""
         self.lose_answer: Callable[[str], bool] = lambda path: False
         """Likewise; the control plane has dealt with the request and its answer goes nowhere."""
+        self.hand_over: Callable[[str, BufferedIOBase, bytes], object] = lambda path, agent, answer: agent.write(answer)
+        """How an answer gets to the agent."""
+        self.tls: ssl.SSLContext | None = None
+        """What new connections begin with; None: cleartext."""
+        self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Connection)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def beats(self) -> list[float]:
+        """When heartbeats came."""
+        return self.times("/api/agent/metrics")
+
+    def cut(self) -> None:
+        """Ends all connections of the agent."""
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def times(self, path: str) -> list[float]:
         """When requests to the path came."""
@@ -56,9 +73,24 @@ class _Connection(socketserver.StreamRequestHandler):
     server: CuttingProxy
     timeout = STUCK_S
 
+    def setup(self) -> None:
+        self.server._open.add(self.request)
+        super().setup()
+
+    def finish(self) -> None:
+        self.server._open = {connection for connection in self.server._open if connection.fileno() >= 0}
+        self.server._open.discard(self.request)
+        super().finish()
+
     def handle(self) -> None:
-        with suppress(OSError):  # either side hung up
-            self._forward_all()
+        with suppress(OSError):  # either side hung up, or does not trust the other
+            if self.server.tls is None:
+                self._forward_all()
+                return
+            with self.server.tls.wrap_socket(self.request, server_side=True) as private:
+                self.server._open.add(private)
+                self.rfile, self.wfile = private.makefile("rb"), private.makefile("wb", buffering=0)
+                self._forward_all()
 
     def _forward_all(self) -> None:
         place = urlsplit(self.server.upstream)
@@ -79,7 +111,7 @@ class _Connection(socketserver.StreamRequestHandler):
         answer = _read_message(answers)
         if self.server.lose_answer(path):
             return False
-        self.wfile.write(answer.content)
+        self.server.hand_over(path, self.wfile, answer.content)
         return answer.complete
 
 

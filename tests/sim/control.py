@@ -17,6 +17,7 @@ from tests.rigs.lease_loop import CrashedError
 from tests.rigs.server_app import SOURCE, Message
 from tests.sim.party import NETWORK, PARTY, Party, WallClock
 from tests.sim.scenario import Trigger
+from tests.sim.stream import Call, serve_call
 from tests.sim.trace import Trace
 from tests.sim.watch import Watch
 from tests.sim.wire import Back, Letter
@@ -106,6 +107,13 @@ class _Life:
         if back.status == 200 and letter.path == "/api/agent/tasks" and back.body != b"[]":
             self.party.happened(Trigger.LEASED)
 
+    async def handle_call(self, call: Call) -> None:
+        PARTY.set(self.party)
+        try:
+            await serve_call(self.app, call)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, RuntimeError):
+            self.party.stop_if_dead()  # the stream was cut while it was being answered
+
 
 class Control:
     """Through all of its lives."""
@@ -163,6 +171,13 @@ class Control:
         if "/task-result" in letter.path and reply.back is not None and reply.back.status == 400:
             self._trace.violated("acceptable results", f"the control plane refuses #{letter.number} of {letter.node}")
         return reply.back
+
+    def connect(self, call: Call) -> None:
+        """A control stream arrives. ``ConnectionRefusedError`` when nothing listens."""
+        life = self.life
+        if life is None or life.nursery is None or not life.party.alive:
+            raise ConnectionRefusedError
+        life.nursery.start_soon(life.handle_call, call)
 
     async def operate(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """An operator's order, given until it is answered; a refusal is an answer as well."""

@@ -1,7 +1,7 @@
 """One node: an agent of real services, life after life on one state directory, as ``lattice_agent.app`` composes it."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -14,6 +14,7 @@ from lattice_agent.facts.detail.own_cost import OwnLoad
 from lattice_agent.facts.wireguard import WireGuard
 from lattice_agent.lifecycle import Agent
 from lattice_agent.link.client import ControlPlane
+from lattice_agent.link.control_stream import ControlStream
 from lattice_agent.link.features import Features
 from lattice_agent.link.health import LinkHealth
 from lattice_agent.link.line import Line
@@ -31,6 +32,7 @@ from lattice_agent.state.usage_documents import UsageDocuments
 from lattice_agent.supervisor import Service
 from lattice_agent.tasks.decide import PollRhythm
 from lattice_agent.tasks.intake import Intake
+from lattice_agent.tasks.live_sender import LiveSender
 from lattice_agent.tasks.record import TaskAudit
 from lattice_agent.tasks.run import Runs
 from lattice_agent.tasks.sender import Sender
@@ -45,9 +47,11 @@ from lattice_agent.wire.metrics import Metrics
 from lattice_agent.wire.policy import PolicySummary
 from lattice_agent.wire.runtime import AgentRuntime
 from tests.rigs.lease_loop import CrashedError
+from tests.sim.bounds import check_bounds
 from tests.sim.party import NETWORK, PARTY, Party, WallClock
 from tests.sim.scenario import How, Job, NodePlan
 from tests.sim.scripts import Scripts, decide
+from tests.sim.stream import StreamLine, Streams, WatchedTalk
 from tests.sim.trace import Trace
 from tests.sim.usage import Cores
 from tests.sim.watch import Watch
@@ -67,6 +71,7 @@ class Life:
         self._rng = random.Random(f"{node.seed} {node.name} life {number}")
         self.party = Party(node.name, node.wall)
         self._state = StateDirectory(node.place)
+        self.connection = self._state.connection
         self._audit = AuditLog(node.place / "audit.log", now=self._stamp)
         self.commit = GroupCommit(self._state.connection, self._state.path, self.party.call)
         self.journal = Journal(self._state.connection, URL, node.name)
@@ -106,8 +111,9 @@ class Life:
     def _compose(self, plane: ControlPlane) -> Agent:
         node = self._node
         self.features.on_change(partial(self._set_rate, plane))
-        line = Line(plane, LinkHealth(on_change=lambda change: None))
-        sender = Sender(line, self.spool, self.features, node_id=node.name, now=self.now, rng=self._rng)
+        line = StreamLine(plane, LinkHealth(on_change=lambda change: None))
+        self.live_sender = LiveSender(self.features)
+        self._sender = sender = Sender(line, self.spool, self.features, node_id=node.name, now=self.now, rng=self._rng)
         self.runs = runs = Runs(
             self.spool,
             self.scripts,
@@ -117,11 +123,27 @@ class Life:
             now=self.now,
             audit=TaskAudit(self._audit, URL, self.party.call),
             result_stored=sender.result_stored,
+            live=self.live_sender,
         )
         rhythm = PollRhythm(idle_s=node.plan.poll_idle_s, busy_s=node.plan.poll_idle_s / 3)
-        intake = Intake(line, self.spool, runs, sender, self.features, rhythm=rhythm, now=self.now, rng=self._rng)
-        reports = (*self._reports(line), Tidying(self.spool, self.now))
+        intake = Intake(
+            *(line, self.spool, runs, sender, self.features),
+            rhythm=rhythm,
+            now=self.now,
+            rng=self._rng,
+            lease_changed=self.live_sender.lease_changed,
+        )
+        reports = (*self._stream(line, intake, runs), *self._reports(line), Tidying(self.spool, self.now))
         return Agent(reports, sender, runs, intake, DRAIN_S)
+
+    def _stream(self, line: StreamLine, intake: Intake, runs: Runs) -> tuple[Service, ...]:
+        node = self._node
+        if node.streams is None:
+            return ()
+        line.streams = node.streams
+        talk = WatchedTalk(intake, runs, self.live_sender)
+        talk.node, talk.trace, talk.watch = node.name, node.trace, node.watch
+        return (ControlStream(line, self.features, talk, rng=self._rng),)
 
     def _set_rate(self, plane: ControlPlane) -> None:
         plane.set_rate(BATCH_RATE if self.features.has(BATCH_RESULTS) else BASE_RATE)
@@ -133,7 +155,7 @@ class Life:
             self.features,
             node_id=node.name,
             interval_s=node.plan.interval_s,
-            sample=lambda load: Sample(HostFacts(), Metrics()),
+            sample=self._sample,
             own_load=OwnLoad,
             run_sync=self.party.call,
             addresses=Addresses,
@@ -152,6 +174,18 @@ class Life:
         if not node.plan.traffic:
             return heartbeat, config
         return heartbeat, config, self._usage(line)
+
+    def _sample(self, load: OwnLoad | None) -> Sample:
+        check_bounds(self._node, self)
+        return Sample(HostFacts(), Metrics())
+
+    def held(self) -> Collection[str]:
+        """Task ids of results that wait for a time of their own."""
+        return self._sender._held
+
+    def commits_pending(self) -> int:
+        """Operations that wait for the store."""
+        return len(self.commit._pending)
 
     def _usage(self, line: Line) -> Service:
         node = self._node
@@ -200,6 +234,8 @@ class Node:
         self.down_s = 0.0
         self.reboots = 0
         self.life: Life | None = None
+        self.streams: Streams | None = None
+        """Its control streams; None: whatever lies between lets none through."""
         self.cores = Cores(name, plan, place, URL, trace)
 
     @property

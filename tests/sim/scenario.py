@@ -131,6 +131,8 @@ class NodePlan:
     drains: tuple[float, ...]
     """When the operator drains it, lets it work again, and so on."""
     traffic: tuple[Traffic, ...] = ()
+    has_streams: bool = False
+    """Control streams get through."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ class Scenario:
         yield from (f"  the control plane's clock: {by:+.0f} s from {at:.0f} s on" for at, by in self.server_wall_moves)
         yield from (f"  the control plane: {shown(death)}" for death in self.server_deaths)
         for number, node in enumerate(self.nodes, 1):
-            yield f"  node-{number}: {node.slots} slots, beats every {node.interval_s:.0f} s"
+            streams = "control streams" if node.has_streams else "no control stream"
+            yield f"  node-{number}: {node.slots} slots, beats every {node.interval_s:.0f} s, {streams}"
             yield from (f"    clock: {by:+.0f} s from {at:.0f} s on" for at, by in node.wall_moves)
             yield from (f"    {shown(one)}" for one in (*node.deaths, *node.troubles, *node.traffic))
         yield from (f"  {shown(job)}" for job in self.jobs)
@@ -190,12 +193,13 @@ def _draw_node(rng: random.Random, until_s: float) -> NodePlan:
     return NodePlan(
         slots=rng.choice((1, 2, 4)),
         interval_s=rng.choice((10.0, 30.0, 60.0, 60.0)),
-        poll_idle_s=rng.choice((5.0, 15.0, 30.0)),
+        poll_idle_s=rng.choice((10.0, 30.0, 60.0)),
         wall_moves=_draw_clock(rng, until_s),
         deaths=_draw_deaths(rng, until_s, rng.choice((0, 1, 1, 2, 3)), triggers),
         troubles=tuple(_draw_trouble(rng, until_s) for _ in range(rng.randint(0, 4))),
         drains=tuple(sorted(rng.uniform(0, until_s) for _ in range(2))) if rng.random() < 0.1 else (),
         traffic=_draw_traffic(rng, until_s) if rng.random() < 0.4 else (),
+        has_streams=rng.random() < 0.7,
     )
 
 

@@ -121,7 +121,7 @@ class Unmodified(ReferenceServer):
         targets = 2 if job.number % 3 == 0 else 1
         task = self.add(task_id, script=script_of(job), timeout_sec=job.timeout_s, targets=targets)
         self._trace.note("operator", f"creates {task_id}: {task.script}, {targets} targets")
-        if job.is_forgotten:
+        if job.is_forgotten and targets > 1:  # a task with one target has ended, and is not handed out again
             await trio.sleep(FORGETS_AFTER_S)
             if task.results:
                 task.forgotten = True

@@ -1,7 +1,7 @@
 """What is seen while a run goes on: the events of scripts and requests, and what must hold of them at any moment."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,10 @@ class Run:
     """Those that have reached a living agent."""
     started_in: Party | None = None
     outcome: Outcome | None = None
+    cancelled_in: Party | None = None
+    """The life of its agent that was last told to end it, or not to start it."""
+    is_acknowledged: bool = False
+    """The agent was told that its result is stored."""
     told: dict[str, Any] | None = None
     """What the first result that was sent of it says."""
 
@@ -67,6 +71,8 @@ class Watch:
         if run.started_in is not None:
             self._trace.violated("at most one start", f"{task_id} starts again on {node}")
         run.started_in = party
+        if run.cancelled_in is party:
+            self._trace.violated("cancelled", f"{task_id} starts on {node}, which was told that it is cancelled")
         if "forbidden" in script:
             self._trace.violated("policy", f"{task_id} starts on {node}, whose policy refuses it")
         if running > self._slots[node]:
@@ -113,6 +119,15 @@ class Watch:
     def answered(self, node: str, path: str, status: int | None, retry_after_s: float) -> None:
         """It has its answer, or none."""
         self._patience[node].answered(path, status, retry_after_s)
+
+    def cancelled(self, node: str, task_id: str) -> None:
+        """The agent was told over the control stream, before it does anything about it."""
+        self.run_of(node, task_id).cancelled_in = PARTY.get()
+
+    def acknowledged(self, node: str, task_ids: Iterable[str]) -> None:
+        """The control plane has said that it has the results of these tasks, and the agent has heard it."""
+        for task_id in task_ids:
+            self.run_of(node, task_id).is_acknowledged = True
 
     def leased(self, node: str, task_id: str, lease_id: str) -> None:
         """A lease has reached its agent."""

@@ -143,6 +143,8 @@ class Wire(httpx.AsyncBaseTransport):
             self._trace.note(self.node, f"#{letter.number} sees {seen} {box.back.status if box.back else ''}".rstrip())
         status = None if box.back is None or seen is Seen.CUT else box.back.status
         self._watch.answered(self.node, letter.path, status, _wish(box.back))
+        if status == 200 and "/task-result" in letter.path:
+            self._watch.acknowledged(self.node, _acknowledged(letter, box.back, seen))
         match seen:
             case Seen.SILENCE:
                 raise httpx.ReadTimeout("silence")
@@ -216,6 +218,15 @@ def results_in(body: bytes) -> list[dict[str, Any]]:
     told = json.loads(body)
     found: list[dict[str, Any]] = told["results"] if "results" in told else [told["result"]]
     return found
+
+
+def _acknowledged(letter: Letter, back: Back | None, seen: Seen) -> list[str]:
+    """Ids of the tasks whose results the answer says are stored."""
+    if not letter.path.endswith("/task-results"):
+        return [str(one["task_id"]) for one in results_in(letter.body)]
+    if back is None or seen is Seen.SPOILT:
+        return []
+    return [str(one["task_id"]) for one in json.loads(back.body)["results"] if one["status"] == 200]
 
 
 def _wish(back: Back | None) -> float:

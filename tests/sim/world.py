@@ -18,6 +18,7 @@ from tests.sim.node import Node
 from tests.sim.operator import Operated
 from tests.sim.party import PARTY, Steps
 from tests.sim.scenario import Death, NodePlan, Plane, Scenario, draw
+from tests.sim.stream import Streams
 from tests.sim.trace import Trace
 from tests.sim.unmodified import Unmodified
 from tests.sim.watch import Watch
@@ -115,6 +116,8 @@ class World:
         token = await far.register(name)
         wire = Wire(name, plan, far, nursery, self.trace, self.watch, seed)
         node = Node(name, plan, jobs, wire, token, self.place / name, self.trace, self.watch, seed)
+        if plan.has_streams and isinstance(far, Operated):
+            node.streams = Streams(name, token, plan, far.connect, nursery, seed)
         wire.on_usage = lambda: node.cores.check(far.billed(name)) if far.is_up else None
         return node
 

@@ -24,13 +24,14 @@ from tests.soak.endings import Deaths, faults_of_starts
 from tests.soak.faults import Planned, Saboteur, plan_faults
 from tests.soak.load import Load
 from tests.soak.machine import machine
-from tests.soak.operators import AwayError, Refused, operators
+from tests.soak.operators import AwayError, Operators, Refused, operators
 from tests.soak.plant import Place, Plant, make_plant
 from tests.soak.samples import SampleFile, agent_numbers, process_numbers, server_numbers
 from tests.soak.wire import open_wire, wrong_answers
 
 NODES: Final = ("first", "second")
-SAMPLE_S: Final = 3.0
+HEALTH_S: Final = 5.0
+"""A request for health that takes longer is not waited for: that sample lacks it."""
 DISK_EVERY: Final = 4
 """Samples: databases are looked into less often, a look takes their owner's disk."""
 REST_S: Final = 15.0
@@ -48,6 +49,7 @@ class Settings:
     out: Path
     seed: int = 1
     per_s: float = 4.0
+    sample_s: float = 3.0
     agent: Sequence[str | Path] = (COMMAND,)
 
     @property
@@ -75,7 +77,12 @@ class Course:
 
 
 class Soak:
-    """One soak, set up."""
+    """One soak; what it talks to is there once ``run`` has begun."""
+
+    operators: Operators
+    load: Load
+    company: Company
+    operator: str
 
     def __init__(self, settings: Settings, plant: Plant, samples: SampleFile) -> None:
         self.settings, self.plant, self.samples = settings, plant, samples
@@ -199,12 +206,12 @@ class Soak:
                 numbers = {"lag_s": lag_s} | await self._health(client)
                 await self._sample(numbers, disk=number % DISK_EVERY == 0)
                 number += 1
-                due = max(due + SAMPLE_S, trio.current_time())
+                due = max(due + self.settings.sample_s, trio.current_time())
 
     async def _health(self, client: httpx.AsyncClient) -> dict[str, float]:
         began = trio.current_time()
         try:
-            (await client.get("/api/health", timeout=SAMPLE_S)).raise_for_status()
+            (await client.get("/api/health", timeout=HEALTH_S)).raise_for_status()
         except httpx.HTTPError:
             return {}
         return {"health_s": trio.current_time() - began}
@@ -213,8 +220,8 @@ class Soak:
         await trio.to_thread.run_sync(self._sample_processes, disk)
         server = {name: here.pop(name) for name in ("health_s",) if name in here}
         self.samples.add("server", self.plant.server.lives, server)
-        open_ended = {"open": self.load.open, "ended": self.load.ended} if hasattr(self, "load") else {}
-        self.samples.add("soak", 1, here | open_ended | process_numbers_here())
+        done = {"open": self.load.open, "ended": self.load.ended}
+        self.samples.add("soak", 1, here | done | process_numbers_here())
         with suppress(AwayError, Refused):
             for node in (await self.operators.ask("GET", "nodes"))["nodes"]:
                 agent = self.plant.agents[node["id"]]

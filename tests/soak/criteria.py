@@ -1,8 +1,12 @@
 """What must not grow, how much of it is declared, and what must be at rest as it was before the work.
 
-A tolerance is what a run of minutes cannot tell from nothing, or what nobody would mind in a day; a leak worth the name
-is beyond it: one descriptor, thread or cell in twenty minutes, 17 KiB of heap in a minute. Where growth is declared
-(docs/operations.md) it is judged for each unit of work.
+A leak worth the name is beyond its tolerance: a descriptor in five minutes, a thread in twenty, 43 KiB of memory in a
+single one.
+Where growth is declared (docs/operations.md) it is judged for each unit of work.
+
+The heap of a program settles for long: each time that more is done at once than ever before it becomes a little larger,
+less and less often. So of memory the second half of each life is judged, and a mebibyte in all is no growth: that is
+more than the tolerance if less than 25 minutes are judged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +39,7 @@ def between(samples: Samples, since_s: float, until_s: float) -> Samples:
 
 @dataclass(frozen=True)
 class Flat:
-    """Must not grow over time. ``factor`` makes the told unit of the sampled one; ``warm_up`` is a share of a life."""
+    """Must not grow over time. ``factor`` makes the told unit of the sampled one."""
 
     who: str
     what: str
@@ -45,13 +49,26 @@ class Flat:
     """In the told unit, a day."""
     factor: float = 1.0
     warm_up: float = 0.25
+    """A share of each life."""
+    warm_up_s: float = 0.0
+    """At least so long."""
+    settling: float = 0.0
+    """So much in all that is judged is no growth; in the told unit."""
 
     def lives(self, samples: Samples) -> list[Points]:
-        found = [life for life in samples.get((self.who, self.what), {}).values() if life]
         return [
-            [(at / DAY_S, value * self.factor) for at, value in after(life, self.warm_up * (life[-1][0] - life[0][0]))]
-            for life in found
+            [(at / DAY_S, value * self.factor) for at, value in after(life, self._warm_up_s(life))]
+            for life in samples.get((self.who, self.what), {}).values()
+            if life
         ]
+
+    def allowed(self, lives: Sequence[Points]) -> float:
+        """In the told unit, a day."""
+        days = sum(life[-1][0] - life[0][0] for life in lives if life)
+        return max(self.tolerance, self.settling / days if days else 0.0)
+
+    def _warm_up_s(self, life: Points) -> float:
+        return max(self.warm_up_s, self.warm_up * (life[-1][0] - life[0][0]))
 
 
 @dataclass(frozen=True)
@@ -78,34 +95,39 @@ class Declared:
             found.append(sorted(kept.items()))
         return found
 
+    def allowed(self, _lives: Sequence[Points]) -> float:
+        return self.tolerance
+
 
 Criterion = Flat | Declared
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``level``: the last value, in the told unit."""
+    """``level``: the last value; ``allowed``: the slope that is no growth; both in the told unit."""
 
     criterion: Criterion
     trend: Trend
     level: float
+    allowed: float
     verdict: Verdict
 
 
-_EACH: Final = (
-    ("pss_kib", "memory (PSS)", "MiB", 48.0, 1 / KIB),
-    ("heap_kib", "memory of its own (anonymous)", "MiB", 24.0, 1 / KIB),
-    ("fds", "descriptors", "", 72.0, 1.0),
-    ("threads", "threads", "", 72.0, 1.0),
-)
+_COUNTED: Final = (("fds", "descriptors", 288.0), ("threads", "threads", 72.0))
+_MEMORY: Final = (("pss_kib", "memory (PSS)"), ("heap_kib", "memory of its own (anonymous)"))
 _PROCESSES: Final = ("agent first", "agent second", "spawner first", "spawner second", "server")
 _NODES: Final = ("first", "second")
 
 CRITERIA: Final[Sequence[Criterion]] = (
-    *(Flat(who, what, name, unit, most, factor) for who in _PROCESSES for what, name, unit, most, factor in _EACH),
-    *(Flat(f"spawner {node}", "children", "cells and supervisors", "", 72.0) for node in _NODES),
-    *(Flat(f"agent {node}", "work_directories", "work directories", "", 72.0) for node in _NODES),
-    *(Flat(f"agent {node}", "unsent", "results that wait", "", 72.0) for node in _NODES),
+    *(
+        Flat(who, what, name, "MiB", 60.0, 1 / KIB, warm_up=0.5, warm_up_s=300.0, settling=1.0)
+        for what, name in _MEMORY
+        for who in _PROCESSES
+    ),
+    *(Flat(who, what, name, "", most) for what, name, most in _COUNTED for who in _PROCESSES),
+    *(Flat(f"spawner {node}", "children", "cells and supervisors", "", 288.0) for node in _NODES),
+    *(Flat(f"agent {node}", "work_directories", "work directories", "", 288.0) for node in _NODES),
+    *(Flat(f"agent {node}", "unsent", "results that wait", "", 288.0) for node in _NODES),
     *(Flat(f"agent {node}", "lag_s", "lag of the loop", "s", 1.0) for node in _NODES),
     Flat("server", "health_s", "time of a health request", "s", 1.0),
     Flat("server", "used_bytes", "database, at its bound", "MiB", 100.0, 1 / MIB, warm_up=0.5),
@@ -122,10 +144,12 @@ CRITERIA: Final[Sequence[Criterion]] = (
 
 
 def find(criterion: Criterion, samples: Samples) -> Finding:
+    """The verdict on one of them."""
     lives = criterion.lives(samples)
     trend = trend_of(lives)
     level = next((life[-1][1] for life in reversed(lives) if life), 0.0)
-    return Finding(criterion, trend, level, judge(trend, criterion.tolerance))
+    allowed = criterion.allowed(lives)
+    return Finding(criterion, trend, level, allowed, judge(trend, allowed))
 
 
 # --- at rest ---------------------------------------------------------------------------------------------------------

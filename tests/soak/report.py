@@ -91,7 +91,7 @@ def _slope(one: Finding) -> str:
 
 
 def _allowed(one: Finding) -> str:
-    return f"{_number(one.criterion.tolerance, one.criterion.unit)} {_per(one)}"
+    return f"{_number(one.allowed, one.criterion.unit)} {_per(one)}"
 
 
 def _per(one: Finding) -> str:

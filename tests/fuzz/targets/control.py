@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
 from typing import Any, Final
 from unittest import mock
 
@@ -16,6 +17,7 @@ from server_stub.cli.errors import AnswerError
 from server_stub.cli.event_stream import Event, EventParser
 from server_stub.cli.follow_one import follow_output
 from server_stub.cli.live_output import LiveOutput, LiveStream
+from server_stub.cli.parser import build_parser
 from server_stub.cli.report import items, section
 from server_stub.cli.screen import Screen
 from server_stub.cli.script_text import RESET, ScriptText
@@ -55,6 +57,8 @@ _TOKEN: Final = "lop_" + "a" * 43
 _CODES: Final = frozenset({os.EX_OK, 1, os.EX_USAGE, os.EX_DATAERR, os.EX_UNAVAILABLE, os.EX_TEMPFAIL, os.EX_PROTOCOL,
                            os.EX_NOPERM})  # fmt: skip
 """Every code that the command's own errors have; EX_SOFTWARE would be a fault of ours."""
+_build_parser: Final = cache(build_parser)
+"""Five sixths of a command's time are its parser, which no server has a hand in."""
 _SGR: Final = re.compile(r"\x1b\[[0-9;:]*m")
 
 
@@ -83,7 +87,11 @@ def _server(answer: bytes) -> Iterator[None]:
         return send(transport, request)
 
     known = {"LATTICE_CONTROL_SERVER": "http://127.0.0.1:9", "LATTICE_CONTROL_TOKEN": _TOKEN}
-    with mock.patch.object(httpx.HTTPTransport, "handle_request", over), mock.patch.dict(os.environ, known):
+    with (
+        mock.patch.object(httpx.HTTPTransport, "handle_request", over),
+        mock.patch.dict(os.environ, known),
+        mock.patch("server_stub.cli.parser.build_parser", _build_parser),
+    ):
         yield
 
 
@@ -202,13 +210,16 @@ TARGETS: Final = (
            "ends by one of its own codes; no terminal obeys its output; the token is not in it", words=tuple(COMMANDS)),
     Target("control.document", ("server_stub.cli.answers", "server_stub.cli.task_answers", "server_stub.readable"),
            _document, (), "the same", words=tuple(COMMANDS)),
-    Target("control.events", ("server_stub.cli.event_stream",), _events, (), "the same events in any pieces"),
+    Target("control.events", ("server_stub.cli.event_stream",), _events, (), "the same events in any pieces",
+           longest=8_192),
     Target("control.follow", ("server_stub.cli.live_output", "server_stub.cli.resume"), _follow, (),
            "no terminal obeys what is shown, colours aside"),
-    Target("control.live_stream", ("server_stub.cli.live_output",), _live_stream, (), "the same text in any pieces"),
+    Target("control.live_stream", ("server_stub.cli.live_output",), _live_stream, (), "the same text in any pieces",
+           longest=16_384),
     Target("control.script_text", ("server_stub.cli.script_text",), _script_text, (),
-           "the same text in any pieces; colours are all that gets through"),
-    Target("control.texts", ("server_stub.cli.text", "server_stub.readable"), _texts, (), "one line, nothing but text"),
+           "the same text in any pieces; colours are all that gets through", longest=16_384),
+    Target("control.texts", ("server_stub.cli.text", "server_stub.readable"), _texts, (), "one line, nothing but text",
+           longest=16_384),
     Target("control.reported", ("server_stub.cli.report", "server_stub.reported"), _reported, (),
            "one line each, nothing but text"),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """What a kernel, a firmware, a hypervisor or a script says of a host: every parser of text and of dumps alone."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any, Final
@@ -192,11 +192,13 @@ def _firmware(data: bytes) -> None:
 def _public(data: bytes) -> None:
     """What the agent takes for a public address the server takes as well."""
     given = text(data)
-    for family, field in ((4, "public_ip"), (6, "public_ipv6")):
-        problem = addresses.public_address_problem(given, family)  # type: ignore[arg-type]  # of the two literals
-        reported = server_addresses.Addresses(**{field: given})
+    nothing = server_addresses.Addresses()
+    for problem, reported in (
+        (addresses.public_address_problem(given, 4), replace(nothing, public_ip=given)),
+        (addresses.public_address_problem(given, 6), replace(nothing, public_ipv6=given)),
+    ):
         try:
-            server_addresses.merge(server_addresses.Addresses(), reported, "", hello=False)
+            server_addresses.merge(nothing, reported, "", hello=False)
         except Refused:
             assert problem, "the server would refuse the whole call"
     for found in (addresses.first_public_pair(given), addresses.public_address_in_body(given, 4)):
@@ -242,8 +244,8 @@ TARGETS: Final = (
     Target(
         "facts.text",
         (
-            *(f"lattice_agent.facts.{name}" for name in ("cgroup_place", "cpu", "cpu_identity", "cpu_topology", "lexical",
-              "memory", "package_lists", "system", "traffic", "uptime", "virtualization")),
+            *(f"lattice_agent.facts.{name}" for name in ("cgroup_place", "cpu", "cpu_identity", "cpu_topology",
+              "lexical", "memory", "package_lists", "system", "traffic", "uptime", "virtualization")),
             *(f"lattice_agent.facts.detail.{name}" for name in ("cpu_use", "disk_use", "kernel_tables", "memory_use",
               "own_cost", "pressure")),
             *(f"lattice_agent.facts.inventory.{name}" for name in ("accelerators", "cgroup", "clock", "container",
@@ -259,8 +261,8 @@ TARGETS: Final = (
     Target("facts.link_dump", ("lattice_agent.facts.inventory.link_dump",), _dump, (),
            "no more is kept than the kernel sent"),
     Target("facts.firmware", ("lattice_agent.facts.inventory.smbios", "lattice_agent.facts.inventory.permanent_address",
-                              "lattice_agent.facts.inventory.clock"), _firmware, (), "an address is written as it is read",
-           longest=1_024),
+                              "lattice_agent.facts.inventory.clock"), _firmware, (),
+           "an address is written as it is read", longest=1_024),
     Target("facts.public_address", ("lattice_agent.facts.addresses", "server_stub.rules.addresses"), _public, (),
            "the server takes what the agent takes", longest=4_096),
     Target("facts.wireguard", ("lattice_agent.facts.wireguard", "server_stub.rules.addresses"), _wireguard, (),

@@ -18,12 +18,13 @@ from lattice_agent.link.retry_after import retry_after_s
 from lattice_agent.link.settings import LinkSettings
 from lattice_agent.link.spki import MalformedCertificateError, spki_sha256, subject_public_key_info
 from lattice_agent.link.tls import bare_context
-from lattice_agent.link.transport_policy import is_loopback_host, judge_base_url
+from lattice_agent.link.transport_policy import Endpoint, is_loopback_host, judge_base_url
 from lattice_agent.link.verdict import classify
 from lattice_agent.report.config_poll import ConfigService
 from lattice_agent.secret import Secret
 from lattice_agent.state.clock import BootTime
-from lattice_agent.tasks.intake import MAX_ID, MAX_TAKEN, read_leases
+from lattice_agent.tasks.decide import MAX_ID
+from lattice_agent.tasks.intake import MAX_TAKEN, read_leases
 from lattice_agent.usage.messages import ignored_users, says_no_profile
 from lattice_agent.wire.base import WireError, decode, decode_json
 from lattice_agent.wire.ext import ResultBatchAnswer
@@ -127,8 +128,14 @@ def _url(data: bytes) -> None:
     try:
         endpoint = judge_base_url(text(data), allow_insecure_http=False)
     except TransportRefusedError as refusal:
-        assert str(refusal).isprintable()
-        raise
+        said = str(refusal)
+    else:
+        _check_endpoint(endpoint)
+        return
+    assert said.isprintable()
+
+
+def _check_endpoint(endpoint: Endpoint) -> None:
     url, split = httpx.URL(endpoint.base_url + "/api/agent/tasks"), urlsplit(endpoint.base_url)
     assert url.scheme == split.scheme == endpoint.scheme
     assert url.host.lower() == endpoint.host.lower(), "the client would go to another host"

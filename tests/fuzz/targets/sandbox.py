@@ -157,14 +157,15 @@ def _range(data: bytes) -> None:
 
 TARGETS: Final = (
     Target("sandbox.request", ("lattice_agent.exec.requests",), _request, (RefusedMessageError,),
-           "read and written again it is the same bytes; no path of a cell's own gets through", longest=MAX_MESSAGE + 2),
+           "written again it is the same bytes; no path of a cell's own gets through", longest=MAX_MESSAGE + 2),
     Target("sandbox.passed", ("lattice_agent.exec.kernel.seqpacket",), _passed, (), "no descriptor stays open",
            longest=MAX_MESSAGE + 2),
     Target("sandbox.record", ("lattice_agent.exec.dispatch",), _record, (), "one of the right size, or none",
            longest=64),
     Target("sandbox.task", ("lattice_agent.exec.dispatch",), _task, (SandboxError,), "lengths say what is in it"),
     Target("sandbox.probe", ("lattice_agent.exec.probe_script", "lattice_agent.exec.probe_seen",
-           "lattice_agent.exec.protection_signs", "lattice_agent.exec.protections"), _probe, (), "every protection is seen, or missing in words"),
+           "lattice_agent.exec.protection_signs", "lattice_agent.exec.protections"), _probe, (),
+           "every protection is seen, or missing in words"),
     Target("sandbox.proc", ("lattice_agent.exec.kernel.cgroup_place", "lattice_agent.exec.probe_seen"), _proc, (),
            "no more than was read"),
     Target("sandbox.stat", ("lattice_agent.exec.kernel.proctree",), _stat, (), "a name changes nothing", longest=64),

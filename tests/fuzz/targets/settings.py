@@ -1,23 +1,21 @@
 """What the owner of a node and its scripts write: flags, variables, TOML, durations, headers, host names."""
 
-import tempfile
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 from lattice_agent.cli.commandline import read as read_command_line
 from lattice_agent.cli.goflags import FlagError, HelpRequested
-from lattice_agent.cli.script_source import INTERPRETERS, ScriptError, interpret
+from lattice_agent.cli.script_source import ScriptError, interpret
 from lattice_agent.config import golang
 from lattice_agent.config.file import parse_toml
 from lattice_agent.config.load import load
 from lattice_agent.errors import ConfigError, NftError, PolicyError
 from lattice_agent.exec.host_state import HostState
 from lattice_agent.exec.level_choice import minimum, with_min_level
-from lattice_agent.exec.local_policy import LocalPolicy
+from lattice_agent.exec.local_policy import INTERPRETERS, LocalPolicy
 from lattice_agent.exec.plan import Level, Plan, TaskRequest
 from lattice_agent.exec.policy import decide
 from lattice_agent.exec.policy_file import examine_policy, parse_policy
@@ -30,7 +28,7 @@ from server_stub.cli.script import checked_script
 from server_stub.errors import ControlError
 from server_stub.rules.script_header import HeaderError as ServerHeaderError
 from server_stub.rules.script_header import asked_level as server_asked_level
-from tests.fuzz.form import chosen, headed, text
+from tests.fuzz.form import chosen, headed, scratch, text
 from tests.fuzz.target import Target
 
 _USER: Final = 1000
@@ -56,10 +54,8 @@ def _environment(data: bytes) -> None:
     assert all(warning.isprintable() for warning in loaded.warnings)
 
 
-@cache
 def _file() -> Path:
-    folder = tempfile.mkdtemp(prefix="lattice-fuzz-")
-    return Path(folder, "agent.toml")
+    return scratch() / "agent.toml"
 
 
 def _configuration(data: bytes) -> None:
@@ -214,8 +210,9 @@ def _min_level(data: bytes) -> None:
 
 
 TARGETS: Final = (
-    Target("settings.flags", ("lattice_agent.cli.goflags", "lattice_agent.cli.commandline", "lattice_agent.config.load"),
-           _flags, (FlagError, HelpRequested, ConfigError), "the same words give the same settings", longest=8_192),
+    Target("settings.flags", ("lattice_agent.cli.goflags", "lattice_agent.cli.commandline",
+           "lattice_agent.config.load"), _flags, (FlagError, HelpRequested, ConfigError),
+           "the same words give the same settings", longest=8_192),
     Target("settings.environment", ("lattice_agent.config.sources", "lattice_agent.config.unbuilt"), _environment,
            (ConfigError,), "warnings are printable", longest=8_192),
     Target("settings.configuration", ("lattice_agent.config.file", "lattice_agent.config.sources",
@@ -225,10 +222,11 @@ TARGETS: Final = (
     Target("settings.task", ("lattice_agent.exec.policy",), _task, (), "without a grant a task runs at strict, or not"),
     Target("settings.header", ("lattice_agent.exec.script_header", "server_stub.rules.script_header"), _header, (),
            "agent and server read the same level", words=("# lattice: level=network", "// lattice: level=host")),
-    Target("settings.script", ("lattice_agent.cli.script_source",), _script, (ScriptError,), "one of four interpreters"),
+    Target("settings.script", ("lattice_agent.cli.script_source",), _script, (ScriptError,),
+           "one of four interpreters"),
     Target("settings.sent_script", ("server_stub.cli.script",), _sent_script, (ControlError,), "sent as it is written"),
-    Target("settings.duration", ("lattice_agent.config.golang", "server_stub.cli.arguments"), _duration, (ValueError,),
-           "written and read again it is the same; both readers agree", longest=2_048),
+    Target("settings.duration", ("lattice_agent.config.golang", "server_stub.cli.arguments"), _duration,
+           (ValueError,), "written and read again it is the same; both readers agree", longest=2_048),
     Target("settings.number", ("lattice_agent.config.golang",), _number, (ValueError,), "64 bits", longest=8_192),
     Target("settings.quoted", ("lattice_agent.config.golang",), _quoted, (), "printable", longest=8_192),
     Target("settings.argument", ("server_stub.cli.arguments", "server_stub.cli.connection"), _argument, (),

@@ -2,11 +2,9 @@
 
 import shutil
 import sqlite3
-import tempfile
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 import trio
@@ -24,23 +22,16 @@ from lattice_agent.tasks.shape import RESULT_BOUND, RawResult, encoded_size, sha
 from lattice_agent.tasks.spool import Spool
 from lattice_agent.wire.base import WireError, decode
 from lattice_agent.wire.results import TaskResult
-from tests.fuzz.form import text
+from tests.fuzz.form import scratch, text
 from tests.fuzz.target import Target
 
 _AT: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _STAMP: Final = Stamp(_AT, "boot", 1)
 
 
-@cache
-def _folder() -> Path:
-    """Of this process; what is in it is written anew by each input."""
-    memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="lattice-fuzz-", dir=memory if memory.is_dir() else None))
-
-
 def _audit(data: bytes) -> None:
     """Whatever the file holds, it can be gone on with; what was sound before is sound after, what is new always is."""
-    path = _folder() / "audit.log"
+    path = scratch() / "audit.log"
     path.write_bytes(data)
     before = verify(history(path))
     with AuditLog(path, now=lambda: _STAMP) as audit:
@@ -56,7 +47,7 @@ def _chain(data: bytes) -> None:
     sound = _sound_chain()
     at, cut, put = (data[0] * len(sound) // 256, data[1] % 8, data[2:10]) if len(data) > 2 else (0, 0, b"")
     changed = sound[:at] + put + sound[at + cut :]
-    path = _folder() / "chain.log"
+    path = scratch() / "chain.log"
     path.write_bytes(changed)
     broken = verify([path])
     is_cut_between_records = (sound.endswith(changed) and changed[:1] == b"{") or sound.startswith(changed)
@@ -65,7 +56,7 @@ def _chain(data: bytes) -> None:
 
 @cache
 def _sound_chain() -> bytes:
-    path = _folder() / "sound.log"
+    path = scratch() / "sound.log"
     with AuditLog(path, now=lambda: _STAMP) as audit:
         for number in range(4):
             audit.record("task.ended", task_id=f"task_{number}", killed=number)
@@ -73,7 +64,7 @@ def _sound_chain() -> bytes:
 
 
 def _journal(data: bytes) -> None:
-    """A row with these texts is read as it was written, and its result is one that can be sent, or is said to be none."""
+    """A row with these texts is read as it was written; its result can be sent, or is said to be none."""
     task_id, _, rest = text(data).partition("\n")
     phase, _, result = rest.partition("\n")
     with closing(_database()) as connection:
@@ -96,7 +87,7 @@ def _database() -> sqlite3.Connection:
 
 @cache
 def _template() -> sqlite3.Connection:
-    return StateDirectory(_folder() / "state").connection
+    return StateDirectory(scratch() / "state").connection
 
 
 def _damaged(data: bytes) -> None:
@@ -105,7 +96,7 @@ def _damaged(data: bytes) -> None:
     for at in range(0, len(data) - 3, 8):
         place = int.from_bytes(data[at : at + 2]) * 3 % len(content)
         content[place : place + 5] = data[at + 2 : at + 7]
-    folder = _folder() / "damaged"
+    folder = scratch() / "damaged"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / "state.db").write_bytes(content)
@@ -130,7 +121,7 @@ async def _use(directory: StateDirectory) -> None:
 
 @cache
 def _sound_database() -> bytes:
-    folder = _folder() / "sound"
+    folder = scratch() / "sound"
     directory = StateDirectory(folder)
     journal = Journal(directory.connection, "https://a", "n1")
     for number, phase in enumerate(Phase):
@@ -165,7 +156,7 @@ def _result(data: bytes) -> None:
 
 
 def _secret_file(data: bytes) -> None:
-    path = _folder() / "token"
+    path = scratch() / "token"
     path.write_bytes(data)
     secret, _ = read_secret_file(path, what="the node token")
     assert secret == secret.strip()

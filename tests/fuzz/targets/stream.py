@@ -1,6 +1,7 @@
 """The agent's side of the control stream: bytes off the connection, orders, and the output that answers them."""
 
 import logging
+from contextlib import suppress
 from typing import Final
 
 import httpcore
@@ -71,7 +72,10 @@ async def _listen(incoming: list[bytes]) -> list[bytes]:
     try:
         await talk_over(httpcore.AsyncMockStream(list(incoming)), printable, listen)
     except LinkError as error:
-        assert str(error).isprintable()
+        said = str(error)
+    else:
+        return heard
+    assert said.isprintable()
     return heard
 
 
@@ -96,10 +100,8 @@ def _orders(data: bytes) -> None:
         talk.opened()
         first = await talk.next_frame()
         assert _TASK in str(first)
-        try:
+        with suppress(LinkError):
             await service._read(_Scripted(data.split(b"\n")))  # type: ignore[arg-type]  # as far as reading goes
-        except LinkError:
-            pass
         with trio.move_on_after(0):
             frame = await live.next_frame()
             header, chunk = decode_chunk(frame) if isinstance(frame, bytes) else (None, b"")

@@ -13,7 +13,7 @@ from lattice_agent.facts.inventory.families import inventory_families
 from lattice_agent.facts.look import Look
 from lattice_agent.facts.metrics import MetricsSampler
 from lattice_agent.wire.base import WireModel, decode, encode
-from tests.fuzz.form import text
+from tests.fuzz.form import scratch, text
 from tests.fuzz.target import Target
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -22,7 +22,7 @@ _FILES_MOST: Final = 400
 
 
 def _host(data: bytes) -> None:
-    with tempfile.TemporaryDirectory(prefix="lattice-fuzz-", dir=_memory()) as folder:
+    with tempfile.TemporaryDirectory(dir=scratch()) as folder:
         root = Path(folder)
         _write(root, text(data))
         _whole(collect_host_facts(Look(root), NOW))
@@ -33,7 +33,7 @@ def _host(data: bytes) -> None:
 
 
 def _inventory(data: bytes) -> None:
-    with tempfile.TemporaryDirectory(prefix="lattice-fuzz-", dir=_memory()) as folder:
+    with tempfile.TemporaryDirectory(dir=scratch()) as folder:
         root = Path(folder)
         _write(root, text(data))
         for family in inventory_families().values():
@@ -47,10 +47,6 @@ def _inventory(data: bytes) -> None:
 def _whole(message: WireModel) -> None:
     """What is sent of it can be read."""
     decode(type(message), encode(message))
-
-
-def _memory() -> str | None:
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def _write(root: Path, tree: str) -> None:
@@ -67,9 +63,9 @@ def _write(root: Path, tree: str) -> None:
 def _put(root: Path, path: str, put: object) -> None:
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     place = root.joinpath(*parts)
-    if not parts or any(parent.is_symlink() for parent in (place, *place.parents)):
-        return
     with suppress(OSError, ValueError):  # a name that no file can have, or a file where a directory would have to be
+        if not parts or any(parent.is_symlink() for parent in (place, *place.parents)):
+            return
         place.parent.mkdir(parents=True, exist_ok=True)
         put(place)  # type: ignore[operator]
 

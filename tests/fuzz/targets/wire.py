@@ -27,13 +27,17 @@ def _models() -> dict[str, type[WireModel]]:
 MODELS: Final = _models()
 
 
+_LAST: Final = b"9999-12-31T23:59:59.999999Z"
+"""What is written for a moment that UTC cannot show."""
+
+
 def _message(data: bytes) -> None:
     model, body = chosen(MODELS, data)
     message = decode(model, body)
     sent = encode(message)
     again = decode(model, sent)
     assert encode(again) == sent
-    assert again == message or not _is_exact(model)
+    assert again == message or not _is_exact(model) or _LAST in sent
 
 
 def _is_exact(model: type[WireModel]) -> bool:

@@ -103,3 +103,8 @@ def test_an_answer_without_its_end_is_none(text: bytes) -> None:
 
 def test_an_answer_names_everybody_who_was_looked_at() -> None:
     assert inside_look._parsed(b"5 \n5 pipe:[1]\n5 socket:[2]\n6 \nend\n") == {5: ["pipe:[1]", "socket:[2]"], 6: []}
+
+
+@pytest.mark.parametrize("line", [b"", b"x", b"-1 pipe:[2]", b"9" * 5000])
+def test_a_line_without_a_process_in_an_answer_is_passed_over(line: bytes) -> None:
+    assert inside_look._parsed(line + b"\n5 pipe:[1]\nend\n") == {5: ["pipe:[1]"]}

@@ -154,6 +154,16 @@ def test_what_is_not_a_request_is_refused_and_its_descriptors_closed(
     os.close(read_end)
 
 
+def test_a_run_whose_descriptors_are_lost_on_the_way_is_refused_by_its_number(rig: Rig) -> None:
+    """Or its task would be told as interrupted, as if it might have run."""
+    read_end, write_end = os.pipe()
+    rig.send(GOOD, [write_end] * (seqpacket.ANCILLARY_DESCRIPTORS + 1))
+    seqpacket.close_all([read_end, write_end])
+    refused = rig.line.hear()
+    assert isinstance(refused, Refused)
+    assert refused.run == 1
+
+
 def test_outputs_that_are_no_pipes_are_refused(rig: Rig) -> None:
     control, theirs = seqpacket.pair()
     null = os.open("/dev/null", os.O_WRONLY)

@@ -31,7 +31,17 @@ def test_endpoints(endpoint: str) -> None:
         *(("public_key", value) for value in ("short=", "A" * 44, "!" * 43 + "=", KEY + "\n")),
         *(
             ("endpoint", value)
-            for value in ("host", "host:", ":1", "host:http", "host:0", "host:65536", "2001:db8::1:1")
+            for value in (
+                "host",
+                "host:",
+                ":1",
+                "host:http",
+                "host:0",
+                "host:65536",
+                "2001:db8::1:1",
+                f"{'h' * 256}:1",
+                f"[{'a' * 256}]:1",
+            )
         ),
         *(("port", value) for value in (-1, 65_536)),
     ],

@@ -142,6 +142,30 @@ async def test_trap_04_heartbeats_keep_their_rhythm(autojump_clock: MockClock) -
     assert len(plane.times("/api/agent/hello")) == 1
 
 
+async def second_beats(planes: list[ScriptedPlane], since: float) -> list[float]:
+    """When each of a fleet that begins now beats for the second time after ``since``, sorted."""
+    with trio.move_on_after(since + 3 * INTERVAL_S):
+        async with trio.open_nursery() as nursery:
+            for number, plane in enumerate(planes):
+                nursery.start_soon(service(plane, rng=random.Random(number)).run)
+    return sorted([at for at in plane.times("/api/agent/metrics") if at >= since][1] for plane in planes)
+
+
+async def test_a_fleet_that_began_together_is_out_of_step_with_its_second_beat(autojump_clock: MockClock) -> None:
+    times = await second_beats([ScriptedPlane() for _ in range(20)], 0.0)
+    assert times[-1] - times[0] > INTERVAL_S * 0.7
+
+
+async def test_a_fleet_that_lost_its_server_together_does_not_come_back_together(autojump_clock: MockClock) -> None:
+    planes = [ScriptedPlane() for _ in range(20)]
+    for plane in planes:
+        plane.status = lambda path: None if trio.current_time() < 60 else 200
+    times = await second_beats(planes, 60.0)
+    assert times[-1] - times[0] > INTERVAL_S * 0.7
+    first = sorted(next(at for at in plane.times("/api/agent/metrics") if at >= 60) for plane in planes)
+    assert first[-1] - first[0] > INTERVAL_S * 0.7
+
+
 async def test_heartbeats_use_the_urgent_lane(autojump_clock: MockClock) -> None:
     plane = ScriptedPlane()
     await run_for(1, service(plane))

@@ -175,3 +175,25 @@ def test_a_report_that_would_be_too_long_goes_out_without_its_longest_list() -> 
 def test_a_report_that_fits_is_whole() -> None:
     told = decode(HostInventoryReport, fitting_report("node-1", HostInventory(cpu=Cpu(cores=2))))
     assert told == HostInventoryReport(node_id="node-1", inventory=HostInventory(cpu=Cpu(cores=2)))
+
+
+async def test_a_host_without_threads_or_descriptors_ends_nothing(
+    wanted: Features, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Said once, not with every attempt; then it is collected."""
+    plane, host = ScriptedPlane(), Host()
+    left = [OSError(24, "Too many open files")] * 5
+
+    async def run_sync(collect: Callable[..., HostInventory], *args: Any) -> HostInventory:
+        if left:
+            raise left.pop()
+        return await directly(collect, *args)
+
+    caplog.set_level(logging.INFO)
+    await run_for(600, service(plane, wanted, host, run_sync=run_sync))
+    assert host.collected > 2
+    told = [message for message in caplog.messages if "collected" in message]
+    assert told == [
+        "inventory not collected: Too many open files; tried again in a minute",
+        "inventory collected again",
+    ]

@@ -3,6 +3,7 @@
 import trio
 from trio.testing import MockClock
 
+from lattice_agent.errors import StateError
 from lattice_agent.facts.detail.own_cost import OwnLoad
 from lattice_agent.link.features import Features
 from lattice_agent.report.own_load import OwnLoadService
@@ -56,3 +57,16 @@ async def test_queues_are_counted_every_ten_seconds(autojump_clock: MockClock) -
     with trio.move_on_after(100.5):
         await service(features, queues).run()
     assert 10 <= queues.asked <= 11
+
+
+async def test_a_journal_that_cannot_be_read_ends_nothing(mock_clock: MockClock) -> None:
+    async def refuse() -> tuple[int, int]:
+        raise StateError("state.db: disk I/O error")
+
+    features = Features()
+    features.announced(["metrics.detail"])
+    load = OwnLoadService(features, tasks_running=lambda: 3, results_waiting=refuse)
+    with trio.move_on_after(5):
+        mock_clock.rate = 100
+        await load.run()
+    assert load.take().results_waiting is None

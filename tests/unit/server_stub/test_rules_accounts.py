@@ -37,6 +37,11 @@ def test_the_words_for_a_status_are_those_of_the_api() -> None:
     assert [str(status) for status in UserStatus] == ["disabled", "expired", "over_quota", "active"]
 
 
+def test_who_is_new_has_used_nothing_and_may_use_everything_everywhere() -> None:
+    assert Account("alice") == Account("alice", 0, 0, True, None, frozenset(), frozenset(), 0, None)
+    assert Account("alice").is_eligible("any")
+
+
 def test_a_quota_of_one_byte_is_one_and_none_is_none() -> None:
     assert Account("alice", 1, 1).status(MARCH_20) is UserStatus.OVER_QUOTA
     assert Account("alice", 0, 1).status(MARCH_20) is UserStatus.ACTIVE

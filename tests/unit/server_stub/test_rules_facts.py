@@ -125,9 +125,10 @@ def test_that_digests_were_cut_is_said(name: str) -> None:
 
 def test_a_time_that_utc_cannot_show_does_no_harm() -> None:
     edge = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12)))
-    kept = clean_metrics(Metrics(collected_at=edge)).collected_at
-    assert kept is not None
-    assert kept.utcoffset() == timedelta(0)
+    sampled = clean_metrics(Metrics(collected_at=edge)).collected_at
+    for kept in (sampled, clean_runtime(AgentRuntime(reported_at=edge)).reported_at):
+        assert kept is not None
+        assert kept.utcoffset() == timedelta(0)
 
 
 def test_runtime_is_clamped_and_the_nodes_own_kill_switch_wins() -> None:
@@ -150,12 +151,12 @@ def test_runtime_is_clamped_and_the_nodes_own_kill_switch_wins() -> None:
 def test_runtime_without_a_kill_switch_is_kept_as_it_is_said() -> None:
     paths = {"singbox_bin": "b" * 600, "proxy_usage_url": "u\nrl"}
     flags = {"allow_exec": True, "allow_root_exec": True, "allow_terminal": True, "ssh_alerts": True}
-    features = ("é" * 40, "", "seccomp")
+    features = ("x" * 70, "", "seccomp")
     sent = AgentRuntime(**paths, **flags, task_sandbox_features=features, reported_at=NOW)  # type: ignore[arg-type]
     assert clean_runtime(sent) == AgentRuntime(
         singbox_bin="b" * 512,
         proxy_usage_url="url",
         **flags,
-        task_sandbox_features=("seccomp", "é" * 32),
+        task_sandbox_features=("seccomp", "x" * 64),
         reported_at=NOW,
     )

@@ -52,15 +52,38 @@ def test_the_attempt_limit_gives_up_and_does_not_take_room() -> None:
     assert decision.lost == ("spent",)
 
 
-@pytest.mark.parametrize(("given_max", "room"), [(None, 3), ("1", 1), ("16", 16)])
+@pytest.mark.parametrize(
+    ("candidate", "becomes"),
+    [
+        (Candidate("t", 0, 30, None), "granted"),
+        (Candidate("t", 0, 30, None, queued_until=NOW), "granted"),
+        (Candidate("t", 0, 30, None, queued_until=NOW - timedelta(microseconds=1)), "expired"),
+        (Candidate("t", 1, 30, NOW - SECOND, cancel_requested=True), "lost"),
+        (Candidate("t", 1, 30, NOW, cancel_requested=True), "left"),
+        (Candidate("t", 1, 30, NOW - SECOND, stopped=True), "lost"),
+        (Candidate("t", 0, 30, None, stopped=True), "left"),
+        (Candidate("t", 0, 30, None, free=0), "left"),
+        (Candidate("t", 0, 30, None, free=1), "granted"),
+    ],
+)
+def test_what_becomes_of_a_target_when_its_node_polls(candidate: Candidate, becomes: str) -> None:
+    decision = decide([candidate], NOW, 1, 5)
+    assert tuple(grant.task_id for grant in decision.grants) == (("t",) if becomes == "granted" else ())
+    assert decision.lost == (("t",) if becomes == "lost" else ())
+    assert decision.expired == (("t",) if becomes == "expired" else ())
+
+
+@pytest.mark.parametrize(("given_max", "room"), [(None, 3), ("1", 1), ("16", 16), ("0016", 16)])
 def test_room(given_max: str | None, room: int) -> None:
     assert room_of(given_max, 16) == room
+    assert room_of("9999", 10_000) == 9_999
 
 
-@pytest.mark.parametrize("given_max", ["0", "17", "-1", "", "x", "1e1", "٣", "9" * 5000])
+@pytest.mark.parametrize("given_max", ["0", "17", "-1", "", "x", "1e1", "٣", "00016", "9" * 5000])
 def test_room_out_of_range(given_max: str) -> None:
-    with pytest.raises(Refused, match="max must be between 1 and 16"):
+    with pytest.raises(Refused, match="max must be between 1 and 16") as refused:
         room_of(given_max, 16)
+    assert refused.value.status == 400
 
 
 @given(

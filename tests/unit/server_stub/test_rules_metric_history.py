@@ -77,6 +77,35 @@ def test_no_number_of_a_node_leaves_its_bounds(value: float) -> None:
     assert 0 <= sample.rx_speed <= 2**63
 
 
+def test_each_number_has_its_place_and_its_bound() -> None:
+    sent = Metrics(cpu_percent=1, load1=2, memory_used=3, disk_used=4, net_rx_speed=5, net_tx_speed=6)
+    assert sample_of(sent) == Sample(1, 2, 3, 4, 5, 6)
+    names = ("cpu_percent", "load1", "memory_used", "disk_used", "net_rx_speed", "net_tx_speed")
+    much = sample_of(Metrics.model_construct(**dict.fromkeys(names, 1e300)))  # type: ignore[arg-type]  # by name
+    assert much == Sample(100.0, 1e6, 2.0**63, 2.0**63, 2.0**63, 2.0**63)
+    unknown = sample_of(Metrics.model_construct(**dict.fromkeys(names, math.nan)))  # type: ignore[arg-type]
+    assert unknown == flat(0.0)
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"),
+    [
+        (Step.MINUTE, timedelta(hours=2)),
+        (Step.TEN_MINUTES, timedelta(hours=26)),
+        (Step.HOUR, timedelta(days=8)),
+    ],
+)
+def test_how_long_means_are_kept(step: Step, kept: timedelta) -> None:
+    assert kept_since(step, NOW) == start_of_step(step, NOW) - kept
+
+
+def test_a_mean_keeps_the_beginning_of_its_step() -> None:
+    point = with_sample(None, NOW, flat(1.0))
+    assert (point.start, point.samples, point.mean) == (NOW, 1, flat(1.0))
+    later = with_sample(point, NOW + timedelta(seconds=60), flat(4.0))
+    assert (later.start, later.samples, later.mean) == (NOW + timedelta(seconds=60), 2, flat(2.5))
+
+
 def test_a_heartbeat_without_metrics_is_no_sample() -> None:
     assert sample_of(Metrics()) is None
     assert sample_of(Metrics(collected_at=NOW)) is None

@@ -1,6 +1,6 @@
 """What is said of targets: with details and without, for any text that a node may send."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +13,15 @@ from server_stub.rules.outcomes import (
     NO_FAILURES,
     OPEN_OUTCOMES,
     TEXT_BYTES,
+    Ending,
     TargetOutcome,
+    cancelled_by,
+    counts_as_failure,
     describe,
     expired,
     lost,
     outcome_of_target,
+    queue_deadline,
     stopped,
 )
 from server_stub.rules.results import Result
@@ -100,6 +104,48 @@ def test_without_details_the_texts_of_the_base_wire_are_read(
 
 
 @pytest.mark.parametrize(
+    ("error", "rule"),
+    [
+        ("agent task execution disabled; restart with -allow-exec=true to enable", "exec_disabled"),
+        ("refusing to execute task as root; restart with -allow-root-exec=true to opt in", "root"),
+        ("interpreter is not allowlisted by this node's policy: node", "interpreter"),
+        ("interpreter not found inside a cell of level strict: node is /opt/node", "interpreter_missing"),
+        ("refusing to replace this agent by the Go agent", "agent_replacement"),
+        ("script header (line 3) is empty", "request"),
+        ("script has 70000 bytes; this agent takes at most 65536", "request"),
+        ("script is not valid Unicode", "request"),
+        ("only scripts that this node's policy lists run here, and this one is not among them", "script"),
+        ("this node's policy forbids this script: sha256 ab", "script"),
+        ("this node's policy lists this script for sh, not for bash", "script"),
+        ("this node's policy demands level network", "level"),
+        ("this node does not reach level strict", "level"),
+        ("the script asks for level host, which is not given for the asking", "level"),
+        ("level strict is forbidden here", "level"),
+        ("scripts would keep the agent's supplementary groups 4", "level"),
+    ],
+)
+def test_every_refusal_of_our_agent_is_known_by_how_it_begins(error: str, rule: str) -> None:
+    assert base_ending(-1, error, 30, "") == Ending(
+        TargetOutcome.REFUSED, f"refused by the node: {error} (rule {rule})"
+    )
+    assert base_ending(-1, f"because {error}", 30, "").outcome is TargetOutcome.FAILED
+
+
+@pytest.mark.parametrize("call", ["fork/exec", "exec", "mkdir", "open", "write", "chmod", "chown", "cgroup"])
+def test_an_error_of_a_file_or_a_process_means_that_nothing_ran_unless_it_has_an_exit_code(call: str) -> None:
+    error = f"{call} /tmp/x:\nno"
+    assert base_ending(-1, error, 30, "") == Ending(TargetOutcome.NOT_STARTED, f"not started: {call} /tmp/x:no")
+    assert base_ending(1, error, 30, "").outcome is TargetOutcome.FAILED
+    assert base_ending(-1, f"{call}ed /tmp/x: no", 30, "").outcome is TargetOutcome.FAILED
+
+
+def test_an_exit_code_says_more_than_a_cut_stream() -> None:
+    assert base_ending(3, CUT, 30, "") == Ending(TargetOutcome.FAILED, "failed: exit code 3")
+    assert base_ending(-1, f"two\nlines; {CUT}", 30, "") == Ending(TargetOutcome.FAILED, "failed: twolines")
+    assert base_ending(7, "exit status 3 or so", 30, "").text == "failed: exit status 3 or so"
+
+
+@pytest.mark.parametrize(
     ("sent", "outcome", "text"),
     [
         (result(outcome="succeeded"), "succeeded", "succeeded"),
@@ -161,7 +207,48 @@ def test_without_details_the_texts_of_the_base_wire_are_read(
             *(result(-1, "x", outcome="interrupted", reason="the spawner ended"), "interrupted"),
             "interrupted: the spawner ended; whether it completed is not known",
         ),
+        (
+            *(result(-1, "interrupted: the agent ended; it is not known", outcome="interrupted"), "interrupted"),
+            "interrupted: the agent ended; it is not known",
+        ),
+        (
+            *(result(-1, "signal: ", outcome="failed", signal=40, lingering=2, uncertain=True), "failed"),
+            "failed: ended by signal 40; 2 left running on purpose; processes of it may be alive",
+        ),
+        (
+            *(result(-1, "signal: killed; stdout was cut", outcome="failed", signal=9, killed=1), "failed"),
+            "failed: ended by signal 9 (killed); 1 process killed",
+        ),
+        (result(-1, "why", outcome="failed", reason="more"), "failed", "failed: more"),
+        (result(-1, "why", outcome="failed"), "failed", "failed: why"),
+        (result(0, "odd", outcome="failed"), "failed", "failed: exit code 0"),
+        (
+            *(result(-1, "x", outcome="timed_out", clock="wall", wall_ms=29_000, grace_expired=True), "timed_out"),
+            "timed out: wall clock, 29 s; killed after a grace of 0 s",
+        ),
+        (
+            *(result(-1, "x", outcome="timed_out", clock="wall", wall_ms=30_000), "timed_out"),
+            "timed out: wall clock, 30 s",
+        ),
+        (result(-1, "x", outcome="timed_out", clock="wall"), "timed_out", "timed out: wall clock, 30 s"),
+        (
+            *(result(-1, "x", outcome="timed_out", clock="wall", wall_ms=1, grace_ms=9), "timed_out"),
+            "timed out: wall clock, 0 s",
+        ),
+        (
+            *(result(-1, "x", outcome="timed_out"), "timed_out"),
+            "timed out: the node did not say which clock",
+        ),
+        (result(-1, "x", outcome="timed_out", clock="sun", reason="dusk"), "timed_out", "timed out: dusk"),
+        (result(-1, "x", outcome="cancelled", wall_ms=1), "cancelled", "cancelled by ops after 0 s"),
+        (result(-1, "why", outcome="refused"), "refused", "refused by the node: why"),
+        (result(-1, "why", outcome="memory_limit"), "memory_limit", "memory limit: why"),
+        (
+            *(result(-1, CUT, outcome="output_limit", stderr_bytes=9), "output_limit"),
+            "output limit: 0 bytes of stdout and 9 of stderr; exit code 0",
+        ),
         (result(-1, "woke up", outcome="dreamt"), "failed", "failed: dreamt: woke up"),
+        (result(4, "", outcome="dreamt"), "failed", "failed: dreamt: exit code 4"),
         (result(0, "", outcome="dreamt"), "succeeded", "succeeded"),
         (result(0, "", outcome="refused"), "succeeded", "succeeded"),
         (result(1, "exit status 1", outcome="succeeded"), "failed", "failed: exit code 1"),
@@ -175,6 +262,7 @@ def test_details_are_told_unless_they_contradict_the_result(sent: Result, outcom
 
 def test_nobody_is_named_who_did_not_ask() -> None:
     assert ending_of(result(-1, "context canceled"), 30).text == "cancelled on the node"
+    assert ending_of(result(-1, "x", outcome="cancelled"), 30).text == "cancelled on the node before it started"
 
 
 @pytest.mark.parametrize(
@@ -188,6 +276,8 @@ def test_nobody_is_named_who_did_not_ask() -> None:
             "leased; cancel requested by ops",
         ),
         (Target("t", "n", TargetState.REPORTED, outcome="timed_out", reason="why"), "timed_out", "why"),
+        (Target("t", "n", TargetState.LOST, outcome="output_limit"), "output_limit", "output limit"),
+        (Target("t", "n", TargetState.REPORTED, outcome="odd", reason="r" * 600), "succeeded", "r" * 512),
         # as they were left by a version that kept no outcomes
         (Target("t", "n", TargetState.REPORTED), "succeeded", "succeeded"),
         (Target("t", "n", TargetState.REPORTED, failed=True), "failed", "failed"),
@@ -204,10 +294,33 @@ def test_every_target_has_a_word_and_a_sentence(target: Target, outcome: str, te
 def test_ends_without_a_result() -> None:
     asked = Target("t", "n", TargetState.LEASED, 1, cancel_requested_at=NOW, cancel_requested_by="ops")
     assert lost(asked).text == ("lost: cancel requested by ops, but the node never confirmed; unknown whether it ran")
+    once = Target("t", "n", TargetState.LEASED, 1)
+    assert lost(once) == Ending(TargetOutcome.LOST, "lost: no result after 1 lease; unknown whether it ran")
     ran = Target("t", "n", TargetState.LEASED, 5, running_since=NOW)
     assert lost(ran).text == "lost: no result after 5 leases; it ran, whether it completed is unknown"
-    assert expired(60).text == "timed out: queued clock, 60 s; it was never handed out"
-    assert (stopped(1).text, stopped(2).text) == ("stopped after 1 failure", "stopped after 2 failures")
+    late = "timed out: queued clock, 60 s; it was never handed out"
+    assert expired(60) == Ending(TargetOutcome.TIMED_OUT, late)
+    assert stopped(1) == Ending(TargetOutcome.CANCELLED, "stopped after 1 failure")
+    assert stopped(2) == Ending(TargetOutcome.CANCELLED, "stopped after 2 failures")
+    assert cancelled_by("ops") == Ending(TargetOutcome.CANCELLED, "cancelled by ops before it was handed out")
+
+
+def test_the_queued_clock_fires_after_its_seconds_or_never() -> None:
+    assert [queue_deadline(NOW, seconds) for seconds in (60, 1, 0, -1)] == [
+        *(NOW + timedelta(seconds=60), NOW + timedelta(seconds=1)),
+        *(None, None),
+    ]
+
+
+def test_the_words_of_the_closed_set_and_which_of_them_count_as_failures() -> None:
+    counted = {
+        **dict.fromkeys(("queued", "leased", "running", "succeeded", "cancelled", "output_limit"), False),
+        **dict.fromkeys(("failed", "timed_out", "memory_limit", "refused", "not_started"), True),
+        **dict.fromkeys(("interrupted", "lost"), True),
+    }
+    assert {str(outcome) for outcome in TargetOutcome} == set(counted)
+    for word, counts in counted.items():
+        assert counts_as_failure(Target("t", "n", TargetState.REPORTED, outcome=word)) is counts, word
 
 
 @given(

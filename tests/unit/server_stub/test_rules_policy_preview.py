@@ -101,6 +101,37 @@ def test_verdicts(changes: dict[str, Any], asked: TaskOrder, verdict: str, text:
     assert said.output_limit == min(asked.output_limit, 100_000)
 
 
+@pytest.mark.parametrize(
+    ("changes", "asked", "level"),
+    [
+        ({}, order(), "strict"),
+        ({}, order("# lattice: level=network\ntrue"), "network"),
+        ({"allow_exec": False}, order("# lattice: level=network\ntrue"), "network"),
+        ({}, order("# lattice: level=hots\ntrue"), ""),
+    ],
+)
+def test_the_level_that_was_judged_is_told(changes: dict[str, Any], asked: TaskOrder, level: str) -> None:
+    assert preview(asked, DIGEST, PolicySummary(**(OPEN | changes))).level == level
+
+
+@pytest.mark.parametrize(
+    ("most", "given", "text"),
+    [
+        ((0, 0), (30, 1_000), "runs at level strict"),
+        ((30, 1_000), (30, 1_000), "runs at level strict"),
+        ((31, 1_001), (30, 1_000), "runs at level strict"),
+        ((29, 1_000), (29, 1_000), "runs at level strict, for 29 s at most"),
+        ((1, 1), (1, 1), "runs at level strict, for 1 s at most, with 1 bytes of output at most"),
+    ],
+)
+def test_bounds_of_the_policy_lower_what_is_asked_and_0_is_none(
+    most: tuple[int, int], given: tuple[int, int], text: str
+) -> None:
+    policy = PolicySummary(**(OPEN | {"max_timeout_sec": most[0], "max_output_bytes": most[1]}))
+    said = preview(order(timeout=30, output=1_000), DIGEST, policy)
+    assert (said.timeout_sec, said.output_limit, said.text) == (*given, text)
+
+
 def test_a_node_that_has_told_nothing() -> None:
     said = preview(order(), DIGEST, None)
     assert (said.verdict, said.text, said.level) == ("unknown", "the node has not told what it allows", "")
@@ -117,6 +148,31 @@ LINES = st.one_of(
     ),
     st.text(max_size=12),
 )
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("# lattice:", "script header (line 2) is empty"),
+        ("# lattice: level=host level=host", "script header (line 2): level is given twice"),
+        ("# lattice: level", "script header (line 2): 'level' is not understood"),
+        ("# lattice: " + "x" * 99, f"script header (line 2): '{'x' * 80}' is not understood"),
+        ("# lattice: level=" + "x" * 99, f"script header (line 2): there is no level '{'x' * 80}'"),
+    ],
+)
+def test_what_is_wrong_with_a_header_is_said_with_its_line(line: str, problem: str) -> None:
+    with pytest.raises(HeaderError) as wrong:
+        asked_level(f"#!/bin/sh\n{line}", "sh")
+    assert str(wrong.value) == problem
+
+
+@pytest.mark.parametrize("level", ["strict", "network", "landlock", "host"])
+def test_a_header_is_looked_for_in_the_first_ten_lines(level: str) -> None:
+    header = f"# lattice: level={level}"
+    assert asked_level("\n" * 9 + header, "sh") == level
+    assert asked_level("\n" * 10 + header, "sh") == ""
+    assert asked_level(f"\ufeff{header}\r\ntrue", "sh") == level
+    assert asked_level(header, "node") == ""
 
 
 @given(st.lists(LINES, max_size=14).map("\n".join), st.sampled_from(["sh", "bash", "python3", "node"]))

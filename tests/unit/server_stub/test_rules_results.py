@@ -6,7 +6,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from server_stub.rules.results import DUPLICATE, INVALID_LEASE, STORED, Result, judge
-from server_stub.rules.states import Target, TargetState, TaskOutcome, TaskStatus, outcome_of
+from server_stub.rules.states import (
+    OPEN_STATES,
+    OPEN_STATUSES,
+    Target,
+    TargetState,
+    TaskOutcome,
+    TaskStatus,
+    outcome_of,
+)
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 RESULT = Result("t", "n", "lease_1", 0, "", "", "", NOW, NOW)
@@ -71,6 +79,11 @@ QUEUED = Target("t", "q", TargetState.QUEUED)
         ([ended(TargetState.REPORTED), ended(TargetState.REPORTED, failed=True)], TaskStatus.FAILED),
         ([ended(TargetState.REPORTED, failed=True), ended(TargetState.LOST)], TaskStatus.LOST),
         ([ended(TargetState.CANCELLED)], TaskStatus.CANCELLED),
+        ([ended(TargetState.CANCELLED), ended(TargetState.REPORTED)], TaskStatus.CANCELLED),
+        ([ended(TargetState.CANCELLED), ended(TargetState.EXPIRED)], TaskStatus.FAILED),
+        ([replace(ended(TargetState.REPORTED, failed=True), outcome="cancelled")], TaskStatus.CANCELLED),
+        ([replace(QUEUED, attempts=1)], TaskStatus.LEASED),
+        ([replace(LEASED, attempts=0)], TaskStatus.LEASED),
     ],
 )
 def test_status(targets: list[Target], status: TaskStatus) -> None:
@@ -87,6 +100,74 @@ def test_the_latest_end_and_the_reason_of_a_loss() -> None:
     assert two.reason == "node n1: no result after 5 leases; and 1 more node"
     once = outcome_of([replace(ended(TargetState.LOST), attempts=1)] * 3)
     assert once.reason == "node n0: no result after 1 lease; and 2 more nodes"
+
+
+def test_the_reason_of_a_loss_says_if_somebody_had_asked_for_its_end() -> None:
+    asked = replace(ended(TargetState.LOST, after=1), cancel_requested_at=NOW, cancel_requested_by="ops")
+    assert outcome_of([asked]).reason == "node n1: cancel requested, but never confirmed"
+    other = replace(ended(TargetState.LOST, after=2), attempts=1)
+    assert outcome_of([asked, other]).reason == "node n1: cancel requested, but never confirmed; and 1 more node"
+    assert outcome_of([other, asked]).reason == "node n2: no result after 1 lease; and 1 more node"
+
+
+def test_of_a_new_target_nothing_is_known() -> None:
+    nothing = (0, "", None, False, None, None, None, None, "", "", "")
+    assert Target("t", "n", TargetState.QUEUED) == Target("t", "n", TargetState.QUEUED, *nothing)
+
+
+def without_result(state: TargetState, reason: str, by: str = "") -> Target:
+    return replace(ended(state, after=1), attempts=0, reason=reason, cancel_requested_by=by)
+
+
+@pytest.mark.parametrize(
+    ("targets", "reason"),
+    [
+        ([ended(TargetState.REPORTED, failed=True)], ""),
+        ([without_result(TargetState.EXPIRED, "too late")], "node n1: too late"),
+        (
+            [
+                without_result(TargetState.EXPIRED, "too late"),
+                replace(without_result(TargetState.CANCELLED, "stopped"), node_id="n9"),
+            ],
+            "node n1: too late",
+        ),
+        (
+            [without_result(TargetState.CANCELLED, "stopped"), without_result(TargetState.EXPIRED, "too late")],
+            "stopped",
+        ),
+        (
+            [
+                ended(TargetState.REPORTED, failed=True),
+                without_result(TargetState.CANCELLED, "stopped after 1 failure"),
+            ],
+            "stopped after 1 failure",
+        ),
+        ([ended(TargetState.REPORTED, failed=True), without_result(TargetState.CANCELLED, "gone", "ops")], ""),
+        ([without_result(TargetState.CANCELLED, "gone", "ops")], "cancelled by ops"),
+        ([without_result(TargetState.CANCELLED, "gone")], "cancelled on the node"),
+        (
+            [without_result(TargetState.CANCELLED, "gone"), without_result(TargetState.CANCELLED, "gone", "eve")],
+            "cancelled by eve",
+        ),
+        ([ended(TargetState.REPORTED)], ""),
+        ([QUEUED], ""),
+    ],
+)
+def test_the_reason_of_a_task(targets: list[Target], reason: str) -> None:
+    assert outcome_of(targets).reason == reason
+
+
+def test_an_end_without_a_time_is_not_the_latest() -> None:
+    dated = ended(TargetState.REPORTED, after=2)
+    assert outcome_of([replace(dated, finished_at=None), dated]).finished_at == dated.finished_at
+    assert outcome_of([replace(dated, finished_at=None)]).finished_at is None
+
+
+def test_the_words_for_states_are_those_of_the_store_and_the_api() -> None:
+    states = ["queued", "leased", "reported", "lost", "cancelled", "expired"]
+    statuses = ["queued", "leased", "finished", "failed", "cancelled", "lost"]
+    assert ([*TargetState], [*TaskStatus]) == (states, statuses)
+    assert {"queued", "leased"} == OPEN_STATES == OPEN_STATUSES
 
 
 @pytest.mark.parametrize(("exit_code", "error", "failed"), [(0, "", False), (1, "", True), (0, "cut", True)])

@@ -25,6 +25,14 @@ def test_a_session_ends_when_it_is_not_used_and_after_a_week() -> None:
     assert not is_alive(session(SECOND, ABSOLUTE + SECOND), NOW)
 
 
+def test_twelve_hours_without_use_and_a_week_in_all_and_ten_at_once() -> None:
+    assert (timedelta(hours=12), timedelta(days=7), 10) == (IDLE, ABSOLUTE, MOST)
+    assert not is_alive(session(timedelta(hours=12) + SECOND), NOW)
+    assert not is_alive(session(SECOND, timedelta(days=7) + SECOND), NOW)
+    sessions = [session(timedelta(minutes=age), digest=bytes([age])) for age in range(12)]
+    assert ended_by_another(sessions, NOW) == sessions[9:]
+
+
 def test_use_is_noted_every_five_minutes() -> None:
     assert not is_to_be_noted(session(timedelta(minutes=5) - SECOND), NOW)
     assert is_to_be_noted(session(timedelta(minutes=5)), NOW)
@@ -41,6 +49,11 @@ def test_another_session_leaves_the_newest_that_live(ages: list[int]) -> None:
     if kept and living:
         assert max(one.used_at for one in living) <= min(one.used_at for one in kept)
         assert len(kept) == MOST - 1
+
+
+def test_a_path_has_1024_characters_at_most() -> None:
+    assert local_path("/" + "a" * 1_023, "/home") == "/" + "a" * 1_023
+    assert local_path("/" + "a" * 1_024, "/home") == "/home"
 
 
 @pytest.mark.parametrize("path", ["/", "/nodes", "/nodes/a:b.c-d?range=7d", "/audit?q=a%26b+c", "/tasks/t?node=x%2Fy"])

@@ -107,6 +107,59 @@ def test_one_bad_entry_refuses_the_report() -> None:
     assert refusal(line_user_bytes={f"l{n}": {} for n in range(4097)}) == "line_user_bytes has too many entries"
 
 
+def test_the_largest_report_that_is_taken() -> None:
+    users = {f"u{number}": 1 for number in range(4_096)}
+    longest = "a" * 128
+    lines = {f"l{number}": {longest: 1} for number in range(4_096)}
+    report = check_report(UsageSnapshot(core_uptime_sec=7, user_bytes=users, line_user_bytes=lines), NOW)
+    assert (report.counters, report.ignored, report.core_uptime_sec) == (users, 4_096, 7)
+    assert refusal(line_user_bytes={"l": {f"u{number}": 1 for number in range(4_097)}}) == (
+        "line_user_bytes has too many entries"
+    )
+    assert refusal(line_user_bytes={"l": {"a": -1}}) == "proxy usage for a cannot be negative"
+    assert refusal(user_bytes={"@" * 600: 1}) == f'invalid proxy user id "{"@" * 512}"'
+
+
+@pytest.mark.parametrize("user", ["a", "Z", "0", "a_.:-9", "a" * 128])
+def test_what_an_id_is(user: str) -> None:
+    assert check_report(UsageSnapshot(user_bytes={user: 0}), NOW).counters == {user: 0}
+
+
+@pytest.mark.parametrize("user", ["_a", "-a", "a b", "é", "a" * 129])
+def test_what_an_id_is_not(user: str) -> None:
+    assert refusal(user_bytes={user: 0}) == f'invalid proxy user id "{user}"'
+
+
+def test_the_moment_of_a_report_is_its_own_or_the_servers() -> None:
+    said = datetime(2026, 2, 1, tzinfo=UTC)
+    assert check_report(UsageSnapshot(at=said), NOW).at == said
+    assert check_report(UsageSnapshot(), NOW).at == NOW
+    checked = check_report(UsageSnapshot(collector_checked_at=said), NOW)
+    assert checked.health == Health("", "ok", "", said)
+    assert check_report(UsageSnapshot(), NOW).health is None
+
+
+def test_two_ids_that_are_one_stop_at_the_largest_number() -> None:
+    most = 2**63 - 1
+    assert check_report(UsageSnapshot(user_bytes={" a": most, "a ": most}), NOW).counters == {"a": most}
+
+
+def test_the_sum_of_a_report_stops_there_as_well() -> None:
+    most = 2**63 - 1
+    report = check_report(UsageSnapshot(user_bytes={"a": most, "b": most}), NOW)
+    settlement = settle(report, "n1", {"a": Account("a"), "b": Account("b")}, Baseline(0, {}))
+    assert settlement is not None
+    assert settlement.bytes_delta == most
+    assert [(charge.user_id, charge.delta) for charge in settlement.charges] == [("a", most), ("b", most)]
+
+
+def test_after_a_restart_who_has_moved_nothing_is_not_charged() -> None:
+    report = check_report(UsageSnapshot(core_uptime_sec=1, user_bytes={"a": 1, "b": 0}), NOW)
+    settlement = settle(report, "n1", {"a": Account("a"), "b": Account("b")}, Baseline(2, {"a": 9, "b": 9}))
+    assert settlement is not None
+    assert [(charge.user_id, charge.delta) for charge in settlement.charges] == [("a", 1)]
+
+
 def test_collector_health() -> None:
     assert refusal(collector_source="bad source!") == 'invalid collector_source "bad source!"'
     assert refusal(collector_status="fine") == 'invalid collector_status "fine"'

@@ -13,6 +13,7 @@ from server_stub.errors import Refused
 from server_stub.rules.accounts import Account
 from server_stub.rules.usage_ledger import (
     MAX_IDS,
+    MAX_LEDGERS,
     MAX_TOTAL,
     KnownLedger,
     LedgerSettlement,
@@ -74,6 +75,11 @@ def test_a_total_of_zero_is_an_id_that_is_known_from_now_on() -> None:
     assert (settlement.totals, settlement.ids, settlement.charges) == ({"alice": 0}, 1, ())
 
 
+def test_the_bounds_of_what_is_remembered_and_taken() -> None:
+    """A total is a number that every JSON reader can tell from its neighbours."""
+    assert (MAX_LEDGERS, MAX_IDS, MAX_TOTAL) == (8, 65_536, 9_007_199_254_740_992)
+
+
 def test_a_ledger_has_a_bounded_number_of_ids() -> None:
     full = KnownLedger(1, {"alice": 1}, MAX_IDS)
     assert settled({"alice": 2}, 2, full).bytes_delta == 1
@@ -112,6 +118,8 @@ def test_health_may_come_alone_or_beside_totals() -> None:
     beside = check_ledger_report(LedgerReport(ledger=ledger, collector_status="error"), NOW)
     assert beside.ledger == ledger
     assert beside.at == NOW
+    said = datetime(2026, 2, 1, tzinfo=UTC)
+    assert check_ledger_report(LedgerReport(at=said), NOW).at == said
 
 
 @dataclass

@@ -129,6 +129,13 @@ def test_a_sum_that_cannot_be_true_is_refused() -> None:
         take_reading(book, Counters({"ann": 16}, core_uptime_s=101), at(1001.0))
 
 
+def test_65536_ids_are_counted_and_one_more_is_refused() -> None:
+    users = dict.fromkeys((f"u{number}" for number in range(65_536)), 1)
+    assert len(take_reading(None, Counters(users), at(5.0)).totals) == 65_536
+    with pytest.raises(UsageSourceError, match="more than 65536 ids were seen; those beyond cannot be counted"):
+        take_reading(None, Counters({**users, "one more": 1}), at(5.0))
+
+
 def test_ids_beyond_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "KEYS_LIMIT", 2)
     book = SourceBook({"ann": 1}, {"ann": 1}, 100, at(1000.0))

@@ -36,6 +36,12 @@ def test_time_formats_that_go_writes(text: str) -> None:
     assert result_with(f'"{text}"'.encode(), b"started_at").started_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-23:59", "9999-12-31T12:00:00-14:00"])
+def test_a_moment_that_utc_cannot_show_is_written_as_the_last_one(text: str) -> None:
+    sent = encode(result_with(f'"{text}"'.encode(), b"started_at"))
+    assert b'"started_at":"9999-12-31T23:59:59.999999Z"' in sent
+
+
 def test_trap_02_year_one_is_unset_and_is_written_for_unset() -> None:
     assert result_with(b'"0001-01-01T00:00:00Z"', b"started_at").started_at is None
     assert f'"started_at":"{UNSET_TIME}"'.encode() in encode(TaskResult())
