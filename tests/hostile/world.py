@@ -78,13 +78,8 @@ class World:
         paths = [str(REPOSITORY), sys.base_prefix, sys.prefix]
         hold, show = kept_in_sight(paths)
         queues = f"mkdir {QUEUES}; mount -t mqueue mqueue {QUEUES}"
-        rest = [
-            "ip link set lo up",
-            queues,
-            NUMBERS_APART,
-            "echo",
-            f"exec env --ignore-signal=CHLD sleep {WORLD_S}",
-        ]  # who ignores it reaps
+        reaper = f"exec env --ignore-signal=CHLD sleep {WORLD_S}"  # who ignores that children end reaps them
+        rest = ["ip link set lo up", queues, NUMBERS_APART, "echo", reaper]
         prepare = "; ".join([*hold, *mounts, *show, *given, *rest])
         reachable = [sys.executable, str(REPOSITORY / "tools/reachable.py"), *paths, "--"]
         namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--mount-proc", "--propagation", "private"]
