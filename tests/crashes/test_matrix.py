@@ -113,7 +113,7 @@ def chosen(point: Point) -> Any:
 
 
 @pytest.mark.parametrize("point", [chosen(point) for point in POINTS])
-def test_killed_at(point: Point) -> None:
+def test_killed_at_the_point(point: Point) -> None:
     rng = random.Random(f"{SEED} {point}")
     words = Counter[str]()
     ran: set[str] = set()

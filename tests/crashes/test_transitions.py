@@ -217,7 +217,11 @@ def endings(
 
     Each has a control plane to itself while it is played: what it does to clock and judgement is its own.
     """
-    selected = [item for item in request.session.items if getattr(item, "originalname", "") == test_killed_at.__name__]
+    selected = [
+        item
+        for item in request.session.items
+        if getattr(item, "originalname", "") == test_killed_at_the_transition.__name__
+    ]
     cases: list[Case] = [item.callspec.params["case"] for item in selected]  # type: ignore[attr-defined]
     planes: SimpleQueue[SteeredPlane] = SimpleQueue()
 
@@ -246,7 +250,7 @@ def chosen(case: Case) -> Any:
 
 
 @pytest.mark.parametrize("case", [chosen(case) for case in CASES])
-def test_killed_at(endings: dict[Case, Future[Ending]], case: Case) -> None:
+def test_killed_at_the_transition(endings: dict[Case, Future[Ending]], case: Case) -> None:
     ending = endings[case].result()
     assert ending.result["error"] == case.error
     if case.error == DONE:
