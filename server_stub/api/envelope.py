@@ -1,6 +1,7 @@
 """The outermost layer: every answer has a request id and the fixed headers, every failure the error envelope
 (protocol reference 1.0)."""
 
+import asyncio
 import logging
 from itertools import chain
 from math import ceil
@@ -73,6 +74,12 @@ class Envelope:
             await exchange.refuse(answer, receive)
         except StoreError:  # told once by the plane, and not with every request
             await exchange.refuse(error_answer(scope, 500, "internal_error", ""), receive)
+        except asyncio.CancelledError:
+            # uvicorn's word for what is still unanswered some seconds after the signal to stop; nobody else cancels a
+            # whole request. Raised on, it would be told as a fault, with a traceback and 500.
+            if scope["type"] != "http" or exchange.started:
+                raise
+            await exchange.refuse(error_answer(scope, 503, default_code(503), ""), receive)
         except ClientDisconnect:
             _LOG.debug("client went away: %r", scope["path"])
         except Exception:  # noqa: BLE001  # the last resort: logged with its traceback, answered 500
@@ -88,7 +95,7 @@ class _Exchange:
         scope.setdefault("state", {})["request_id"] = self.request_id
         self._scope = scope
         self._send = send
-        self._started = False
+        self.started = False
 
     async def send(self, outgoing: Message) -> None:
         if outgoing["type"] in ("http.response.start", "websocket.http.response.start"):
@@ -99,10 +106,10 @@ class _Exchange:
         if outgoing["type"] == "websocket.http.response.start":
             # The ASGI server ends the connection; a client that is not told sends its next request into the end.
             headers["connection"] = "close"
-        self._started = True
+        self.started = True
         await self._send(outgoing)
 
     async def refuse(self, answer: Response, receive: Receive) -> None:
-        if self._started:  # too late for an envelope: the server closes the connection on a cut answer
+        if self.started:  # too late for an envelope: the server closes the connection on a cut answer
             return
         await answer(self._scope, receive, self.send)

@@ -37,8 +37,7 @@ class Standing:
 
 def standing(fan_out: FanOut, targets: Sequence[Target], now: datetime) -> Standing:
     """``targets`` are all of the task's."""
-    failures = sum(counts_as_failure(target) for target in targets) if fan_out.max_failures else 0
-    stopped = bool(fan_out.max_failures) and failures >= fan_out.max_failures
+    stopped = 0 < fan_out.max_failures <= sum(counts_as_failure(target) for target in targets)
     if not fan_out.concurrency:
         return Standing(None, stopped)
     return Standing(max(0, fan_out.concurrency - sum(_is_leased(target, now) for target in targets)), stopped)

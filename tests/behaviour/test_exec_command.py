@@ -128,14 +128,14 @@ def line_of(process: "subprocess.Popen[bytes]") -> bytes:
     return process.stdout.readline()
 
 
-@pytest.mark.parametrize("level", CELLS)
+@pytest.mark.parametrize("level", mostly_long(CELLS))
 def test_output_comes_while_the_script_runs(level: str) -> None:
     with started("--level", level, "-c", "echo first; exec sleep 60") as process:
         assert line_of(process) == b"first\n"
         assert process.poll() is None
 
 
-@pytest.mark.parametrize("level", ["strict", "landlock"])
+@pytest.mark.parametrize("level", mostly_long(["strict", "landlock"]))
 def test_a_reader_that_goes_ends_the_script(level: str) -> None:
     with started("--level", level, "-c", "yes", stderr=subprocess.PIPE) as process:
         assert line_of(process) == b"y\n"
@@ -398,7 +398,7 @@ def alike(steps: list[list[str]]) -> list[list[str]]:
 
 @pytest.mark.needs_netns
 @pytest.mark.parametrize("agent", mostly_long(AGENTS))
-@pytest.mark.parametrize("level", CELLS)
+@pytest.mark.parametrize("level", mostly_long(CELLS))
 def test_explain_prints_the_very_steps_that_run(world: World, agent: str, level: str) -> None:
     words = ("lattice_agent", "exec", "--explain", "--json", "--level", level, "-c", ":")
     explained = in_world(world, AGENTS[agent], *words)

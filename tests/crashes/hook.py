@@ -50,20 +50,25 @@ def compiled(source: bytes, path: str, places: Sequence[Place]) -> types.CodeTyp
     """The module's code with its places. Raises AnchorError."""
     tree = ast.parse(source, path)
     lines = source.splitlines(keepends=True)
-    for place in places:
-        _put_in(tree, lines, place)
+    statements = [(block, node) for block in _blocks(tree) for node in block]
+    found = [(place, *_find(place, statements, lines)) for place in places]
+    for place, block, statement in found:
+        at = block.index(statement)
+        block[at : at + 1] = _with_call(statement, place)
     ast.fix_missing_locations(tree)
     return compile(tree, path, "exec", dont_inherit=True)
 
 
-def _put_in(tree: ast.Module, lines: Sequence[bytes], place: Place) -> None:
+Statements = Sequence[tuple[list[ast.stmt], ast.stmt]]
+"""Each with the block that it is in."""
+
+
+def _find(place: Place, statements: Statements, lines: Sequence[bytes]) -> tuple[list[ast.stmt], ast.stmt]:
     anchor = place.anchor.encode()
-    found = [(block, node) for block in _blocks(tree) for node in block if _text_of(node, lines) == anchor]
+    found = [(block, node) for block, node in statements if _text_of(node, lines) == anchor]
     if len(found) != 1:
         raise AnchorError(f"{place.name}: {place.module} has {len(found)} statements {place.anchor!r}")
-    block, statement = found[0]
-    at = block.index(statement)
-    block[at : at + 1] = _with_call(statement, place)
+    return found[0]
 
 
 def _with_call(statement: ast.stmt, place: Place) -> list[ast.stmt]:

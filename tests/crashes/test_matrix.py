@@ -58,6 +58,7 @@ def settle(world: World, point: Point, task: str) -> dict[str, Any]:
     """The task, when nothing more is to come of it."""
     if point.scene == points.CANCELLED and world.plane.task(task)["status"] == "leased":
         world.plane.cancel(task)  # an operator whose order got no answer gives it again
+    world.hand_out_again(task)
     shown: dict[str, Any] = wait_until(lambda: world.settled(task), f"an end of {task}", PATIENCE_S)
     wait_until(lambda: world.journal().get(task, "accepted") == "accepted", "the answer to be noted", PATIENCE_S)
     return shown

@@ -104,11 +104,14 @@ class World:
         self.server.start()
         self.agent.start()
 
-    def settled(self, task: str) -> dict[str, Any] | None:
-        """The task if nothing more is to come of it. One that was handed out and did not arrive is handed out again."""
-        shown = self.plane.task(task, wait_s=1)
-        if shown["status"] == "leased" and task not in self.journal():
+    def hand_out_again(self, task: str) -> None:
+        """If it was handed out and did not arrive: the control plane has to see its lease die first."""
+        if self.plane.task(task)["status"] == "leased" and task not in self.journal():
             self.plane.let_leases_die()
+
+    def settled(self, task: str) -> dict[str, Any] | None:
+        """The task if nothing more is to come of it."""
+        shown = self.plane.task(task, wait_s=1)
         return None if shown["status"] in ("queued", "leased") else shown
 
     def journal(self) -> dict[str, str]:

@@ -32,6 +32,7 @@ STEP_S = 5.0
 HEAD_S = 30.0
 PROMPT_S = 5.0
 PLAIN = b"GET /api/health HTTP/1.1\r\nHost: control\r\n\r\n"
+ENDLESS_HEAD = b"GET / HTTP/1.1\r\nX: "
 
 
 @dataclass(frozen=True)
@@ -199,4 +200,4 @@ def test_slow_loris_clients(tmp_path: Path) -> None:
 
 def _dribble(dawdler: socket.socket, at: int) -> None:
     with suppress(ConnectionError):  # cut off: poll says so
-        dawdler.send(PLAIN[at % 10 : at % 10 + 1])
+        dawdler.send(ENDLESS_HEAD[at : at + 1] or b"a")

@@ -45,7 +45,7 @@ def test_emfile(plane: SteeredPlane, wire: TroubledWire, site: Site, level: str)
         # At level strict there may be a cell that had its descriptors before.
         assert all("Too many open files" in result["error"].replace("too", "Too") for result in results[-1:]), results
         assert {result["outcome"] for result in results} <= {"not_started", "succeeded"}
-        seen.assert_calm(lines=3)
+        seen.assert_calm(lines=5)
         assert seen.gap_s < LIMIT_S / 4
         assert run(plane, site, "after")["stdout"] == "after\n"
         assert agent.stop() == 0
@@ -125,7 +125,8 @@ def test_no_process_can_be_started(plane: SteeredPlane, wire: TroubledWire, open
             seen = watch.beats(40 if level == "host" else 5)
         assert results[-1]["outcome"] == "not_started", results[-1]
         assert {result["outcome"] for result in results} <= {"not_started", "succeeded"}
-        seen.assert_calm(lines=5)
+        # A thread that was there before is used again as long as it has work: what works again and fails again is told.
+        seen.assert_calm(lines=10, times=3)
         assert seen.gap_s < LIMIT_S / 4
         assert run(plane, site, "after")["stdout"] == "after\n"
         assert agent.stop() == 0

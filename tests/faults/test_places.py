@@ -111,7 +111,7 @@ def site_of_nobody(plane: SteeredPlane, wire: TroubledWire, place: Path, *prefix
 
 
 def test_proc_hides_the_processes_of_others(plane: SteeredPlane, wire: TroubledWire, open_place: Path) -> None:
-    with own_mounts("mount -o remount,hidepid=2 /proc") as mounts:
+    with own_mounts("mount -t proc -o hidepid=2 proc /proc") as mounts:  # not a remount: that is of every /proc
         site = site_of_nobody(plane, wire, open_place, *mounts.enter)
         with site.agent(*policy(site, min_level="host"), *SLOTS) as agent:
             agent.wait_log('"ready"')

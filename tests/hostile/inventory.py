@@ -23,6 +23,7 @@ AGENT_HOLDS, SPAWNER_HOLDS = 6, 1 + KEPT
 NAMES_OF_KEYS = ("lattice-test", "hostile")
 """Keys of these names are the corpus's."""
 TIME_WAIT = b"06"
+SYSTEM_V = ("shm", "sem", "msg")
 SETTINGS = (
     "kernel/core_pattern", "kernel/modprobe", "kernel/randomize_va_space", "kernel/panic_on_oops", "kernel/sysrq",
     "kernel/yama/ptrace_scope", "kernel/unprivileged_bpf_disabled", "vm/overcommit_memory", "vm/swappiness",
@@ -90,6 +91,7 @@ def take_inventory(agent: Agent) -> Inventory:
     entries = [entry for entry in proc.iterdir() if entry.name.isdigit()]
     watched = {"agent": proc / str(agent.pid), "spawner": proc / str(spawner)}
     held = {"agent": AGENT_HOLDS * cells, "spawner": SPAWNER_HOLDS * cells}
+    system_v, keys = objects(agent)
     return Inventory(
         processes=tuple(sorted(left_by_scripts(agent, present))),
         zombies=sum(b"State:\tZ" in read(entry / "status") for entry in entries),
@@ -99,8 +101,8 @@ def take_inventory(agent: Agent) -> Inventory:
         sockets={name: len(named(proc / "1/net" / name)) for name in ("unix", "tcp", "udp", "raw", "packet")},
         interfaces=tuple(line.split(b":")[0].strip().decode() for line in read(proc / "1/net/dev").splitlines()[2:]),
         files=tuple(files(world.path(place)) for place in (*PLACES, QUEUES)),
-        objects={name: len(read(proc / f"sysvipc/{name}").splitlines()) - 1 for name in ("shm", "sem", "msg")},
-        keys=keys(agent),
+        objects=system_v,
+        keys=keys,
         locks=sum(b"OFDLCK" not in line for line in read(proc / "locks").splitlines()),
         groups=tuple(sorted(path.name for path in Path("/sys/fs/cgroup").rglob("cells-*"))),
         settings={name: read(Path("/proc/sys") / name).decode().strip() for name in SETTINGS},
@@ -182,11 +184,17 @@ def files(place: Path) -> str:
     return " ".join(sorted(names))
 
 
-def keys(agent: Agent) -> frozenset[str]:
-    """Names of those keys of the corpus that the agent's user may see (/proc/keys shows no others)."""
-    with agent.world.start(["cat", "/proc/keys"], uid=agent.uid, stdout=subprocess.PIPE) as process:
+def objects(agent: Agent) -> tuple[dict[str, int], frozenset[str]]:
+    """How many of System V's there are, and the names of those keys of the corpus that the agent's user may see.
+
+    Asked by a process in the world: these files tell who reads them of its own namespace and its own keys.
+    """
+    files = [*(f"/proc/sysvipc/{name}" for name in SYSTEM_V), "/proc/keys"]
+    with agent.world.start(["grep", "-H", "", *files], uid=agent.uid, stdout=subprocess.PIPE) as process:
         lines = process.communicate()[0].decode().splitlines()
-    return frozenset(line.split()[-2] for line in lines if any(name in line for name in NAMES_OF_KEYS))
+    counted = Counter(line.split(":")[0].rpartition("/")[2] for line in lines)
+    keys = [line for line in lines if line.startswith("/proc/keys:") and any(name in line for name in NAMES_OF_KEYS)]
+    return {name: counted[name] - 1 for name in SYSTEM_V}, frozenset(line.split()[-2] for line in keys)
 
 
 def memory_kib(pid: int) -> dict[str, int]:

@@ -132,10 +132,10 @@ async def test_spawners_that_die_again_and_again_are_replaced_each_time() -> Non
 
 
 async def test_a_spawner_that_is_stopped_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lattice_agent.exec.supervision.START_S", 0.2)
-    monkeypatch.setattr("lattice_agent.exec.supervision.DESTROY_S", 0.2)
     async with a_runner() as runner:
         assert await works(runner)
+        monkeypatch.setattr("lattice_agent.exec.supervision.START_S", 0.2)
+        monkeypatch.setattr("lattice_agent.exec.supervision.DESTROY_S", 0.2)
         os.kill(runner.spawner_pid, signal.SIGSTOP)
         stuck = await runner.run(plan("exit 0"))
         assert stuck.kind is Kind.INTERRUPTED

@@ -76,7 +76,11 @@ def flood(script: str) -> dict[str, Any]:
     ("script", "produced"),
     [
         ("sleep 0.05; head -c 1073741824 /dev/zero; exit 7", [1 << 30, 0]),
-        ("sleep 0.05; head -c 536870912 /dev/zero & head -c 536870912 /dev/zero >&2; wait; exit 7", [1 << 29, 1 << 29]),
+        pytest.param(
+            "sleep 0.05; head -c 536870912 /dev/zero & head -c 536870912 /dev/zero >&2; wait; exit 7",
+            [1 << 29, 1 << 29],
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_gibibyte_of_output_grows_nothing_and_delays_no_heartbeat(

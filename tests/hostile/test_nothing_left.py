@@ -75,7 +75,7 @@ STORM = [
     Short("trap '' TERM; sleep 60 & while :; do :; done", ("timed_out",), 0.02),
     Short("x=0123456789abcdef; while :; do x=$x$x; done", ("memory_limit",), memory_bytes=4 * MIB),
 ]
-RUNS, EARLY, LITTLE = extent(450, 5000), extent(150, 500), 400
+RUNS, EARLY, LITTLE = extent(240, 5000), extent(90, 500), 400
 GROWTH_KIB = 1024
 
 

@@ -18,7 +18,7 @@ from tests.hostile.places import Place
 from tests.hostile.rig import leaves_something_unswept, marker, plan, processes_of
 from tests.rigs.extent import extent
 
-TREES = extent(64, 1000)
+TREES = extent(48, 1000)
 OUTER_LIMIT_S = 120
 
 NEW_SESSION = "setsid sleep 300 &"

@@ -78,8 +78,9 @@ class World:
         paths = [str(REPOSITORY), sys.base_prefix, sys.prefix]
         hold, show = kept_in_sight(paths)
         queues = f"mkdir {QUEUES}; mount -t mqueue mqueue {QUEUES}"
-        rest = ["ip link set lo up", queues, NUMBERS_APART, "echo", f"exec sleep {WORLD_S}"]
-        prepare = "; ".join(["trap '' CHLD", *hold, *mounts, *show, *given, *rest])
+        reaper = f"exec env --ignore-signal=CHLD sleep {WORLD_S}"  # who ignores that children end reaps them
+        rest = ["ip link set lo up", queues, NUMBERS_APART, "echo", reaper]
+        prepare = "; ".join([*hold, *mounts, *show, *given, *rest])
         reachable = [sys.executable, str(REPOSITORY / "tools/reachable.py"), *paths, "--"]
         namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--mount-proc", "--propagation", "private"]
         self._holder = subprocess.Popen(
@@ -105,11 +106,12 @@ class World:
 
     def close(self) -> None:
         """End everything in it."""
-        pidfd = os.pidfd_open(self.init)
+        pidfd = os.pidfd_open(self.init) if self._holder.poll() is None else -1
         self._holder.kill()
         self._holder.communicate()
-        select.select([pidfd], [], [], SETTLE_S)
-        os.close(pidfd)
+        if pidfd >= 0:  # else its time was over already
+            select.select([pidfd], [], [], SETTLE_S)
+            os.close(pidfd)
         for group in self._groups:
             group.close()
 

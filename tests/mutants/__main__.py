@@ -41,7 +41,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at once")
     parser.add_argument("--write-docs", action="store_true", help="write the table of docs/mutants.md")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.write_docs and (options.modules or options.sample):
+        parser.error("--write-docs is for all mutants of all modules")
+    return options
 
 
 def _chosen(names: Sequence[str]) -> list[Subject]:

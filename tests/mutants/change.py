@@ -34,6 +34,7 @@ class Change:
     place: Place
     new: ast.AST
     scope: str
+    is_in_function: bool
     line: int
     text: str
     """Of a scope, each has another: two that read the same are numbered."""

@@ -30,9 +30,12 @@ def reasons(text: str) -> dict[Key, str]:
 
 def unmatched(keys: Iterable[Key], subjects: Iterable[Subject]) -> set[Key]:
     """Those that are no change of any of these modules."""
+    listed = set(keys)
+    paths = {path for path, _, _ in listed}
     changes = {
         (subject.path, change.scope, change.text)
         for subject in subjects
+        if subject.path in paths
         for change in changes_of(ast.parse(subject.source()))
     }
-    return set(keys) - changes
+    return listed - changes

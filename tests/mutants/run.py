@@ -60,15 +60,11 @@ def mutants_of(subject: Subject) -> list[Mutant]:
     found, tree = [], ast.parse(subject.source())
     for change in changes_of(tree):
         callers = survey.callers.get(change.scope, [])
-        depends = not _is_function(change) or change.scope in survey.at_import
+        depends = not change.is_in_function or change.scope in survey.at_import
         tests = tuple(test for test in quickest if depends or test in callers)
         seconds = max(LEAST_SECONDS, round(10 * sum(survey.seconds[test] for test in tests)))
         found.append(Mutant(subject, tree, change, tests, frozenset(quickest).difference(tests), seconds))
     return found
-
-
-def _is_function(change: Change) -> bool:
-    return change.scope.rpartition(".")[2][:1].islower() or change.scope.rpartition(".")[2].startswith("_")
 
 
 def _survey(subject: Subject) -> Survey:

@@ -157,6 +157,7 @@ def fork(work: Callable[[], int], output: str, seconds: int) -> int:
         file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(file, 1)
         os.dup2(file, 2)
+        sys.stdout = sys.stderr = os.fdopen(1, "w", closefd=False)  # whatever the parent had put there
         code = work()
     except BaseException:
         traceback.print_exc()

@@ -50,7 +50,8 @@ class _Walk:
             return
         for new, text in self._alternatives(node, place):
             line = getattr(new, "lineno", None) or getattr(node, "lineno", 0)
-            yield Change(place, new, self._name(), line, text or shown(place, new, self._nearest_first(node)))
+            text = text or shown(place, new, self._nearest_first(node))
+            yield Change(place, new, self._name(), self._function is not None, line, text)
         if not is_number(node):
             yield from self._below(node)
 

@@ -22,7 +22,7 @@ SERVE = (
     "serve(Settings(**given | {'limits': Limits(**given.get('limits', {}))}))\n"
 )
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -252,11 +252,13 @@ class Node:
             death = await self._one_life(self.life)
             self.watch.down(self.name)
             self.life = None
+            if death is How.REBOOT:
+                self.cores.machine_down()
             self.trace.note(self.name, f"{death}, back in {self.down_s:g} s")
             await trio.sleep(self.down_s)
             if death is How.REBOOT:
                 self.reboots += 1
-                self.cores.reboot()
+                self.cores.machine_up()
                 self.boot_id, self.booted_s = f"boot-{self.reboots + 1}", trio.current_time()
 
     async def _one_life(self, life: Life) -> How:

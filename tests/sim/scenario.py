@@ -180,15 +180,16 @@ def draw(seed: int) -> Scenario:
     quiet_from_s = rng.uniform(*QUIET_FROM_S)
     plane = Plane.SERVER_STUB if rng.random() < 0.75 else Plane.UNMODIFIED
     count = 1 if plane is Plane.UNMODIFIED else rng.choice((1, 1, 1, 2, 2, 3))
-    nodes = tuple(_draw_node(rng, quiet_from_s) for _ in range(count))
     jobs = tuple(_draw_job(rng, number, quiet_from_s, count) for number in range(rng.randint(2, 8)))
+    ends_s = [job.at_s + min(job.lasts_s, job.timeout_s) for job in jobs]
+    nodes = tuple(_draw_node(rng, quiet_from_s, ends_s) for _ in range(count))
     server_deaths = _draw_deaths(
         rng, quiet_from_s, rng.choice((0, 0, 1, 2)), (Trigger.TIME, Trigger.SENT, Trigger.LEASED)
     )
     return Scenario(seed, plane, quiet_from_s, nodes, jobs, server_deaths, _draw_clock(rng, quiet_from_s))
 
 
-def _draw_node(rng: random.Random, until_s: float) -> NodePlan:
+def _draw_node(rng: random.Random, until_s: float, ends_s: list[float]) -> NodePlan:
     triggers = tuple(Trigger)
     return NodePlan(
         slots=rng.choice((1, 2, 4)),
@@ -196,7 +197,7 @@ def _draw_node(rng: random.Random, until_s: float) -> NodePlan:
         poll_idle_s=rng.choice((10.0, 30.0, 60.0)),
         wall_moves=_draw_clock(rng, until_s),
         deaths=_draw_deaths(rng, until_s, rng.choice((0, 1, 1, 2, 3)), triggers),
-        troubles=tuple(_draw_trouble(rng, until_s) for _ in range(rng.randint(0, 4))),
+        troubles=tuple(_draw_trouble(rng, until_s, ends_s) for _ in range(rng.randint(0, 4))),
         drains=tuple(sorted(rng.uniform(0, until_s) for _ in range(2))) if rng.random() < 0.1 else (),
         traffic=_draw_traffic(rng, until_s) if rng.random() < 0.4 else (),
         has_streams=rng.random() < 0.7,
@@ -227,9 +228,12 @@ def _draw_deaths(rng: random.Random, until_s: float, count: int, triggers: tuple
     )
 
 
-def _draw_trouble(rng: random.Random, until_s: float) -> Trouble:
+def _draw_trouble(rng: random.Random, until_s: float, ends_s: list[float]) -> Trouble:
+    """Half of it begins shortly before a script may end: results are few, and what becomes of them matters most."""
     kind = rng.choice((Kind.LOSSY, Kind.LOSSY, Kind.LOSSY, Kind.STATUS, Kind.STATUS, *Kind))
     begins_s = rng.uniform(0, until_s * 0.9)
+    if rng.random() < 0.5:
+        begins_s = max(0.0, min(rng.choice(ends_s) - rng.uniform(0, 10), until_s * 0.9))
     lasts_s = rng.choice((20.0, 100.0, 100.0, 400.0)) * rng.uniform(0.5, 1.5)
     paths = rng.choice((ALL_PATHS, ALL_PATHS, RESULTS, RESULTS, POLLS, HELLO, BEATS, USAGE))
     share = rng.choice((0.2, 0.5, 0.9)) if kind in (Kind.LOSSY, Kind.SLOW) else 1.0

@@ -36,6 +36,10 @@ class Cores:
         self.cores = [Core() for _ in range(CORES)]
         self.missing: Counter[str] = Counter()
         """What the bounds allow to be missing."""
+        self.is_down = False
+        """The machine is, and all of them with it."""
+        self._before: list[SourceBook | None] = [None] * CORES
+        """The book of each as it was when the core began its present run."""
 
     def sources(self) -> list[CoreSource]:
         """For a life of the agent."""
@@ -54,6 +58,8 @@ class Cores:
 
     def _act(self, event: Traffic) -> None:
         core = self.cores[event.core]
+        if self.is_down:
+            return
         if event.user:
             if self._book(event.core) is None:
                 self.missing[event.user] += event.count
@@ -62,16 +68,23 @@ class Cores:
             self._trace.note(self._node, f"core-{event.core} starts anew")
             self._die(event.core)
 
-    def reboot(self) -> None:
-        """The machine has gone down with all of them."""
+    def machine_down(self) -> None:
+        """It takes all of them along."""
+        self.is_down = True
+
+    def machine_up(self) -> None:
+        """They begin anew."""
+        self.is_down = False
         for number in range(CORES):
             self._die(number)
 
     def _die(self, number: int) -> None:
         core, book = self.cores[number], self._book(number)
         if book is not None:
+            read = {} if book == self._before[number] else book.raw  # or nothing of this run was read
             for user, count in core.counters.items():
-                self.missing[user] += max(0, count - book.raw.get(user, 0))
+                self.missing[user] += max(0, count - read.get(user, 0))
+        self._before[number] = book
         core.restart(trio.current_time())
 
     def _book(self, number: int) -> SourceBook | None:

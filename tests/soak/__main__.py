@@ -7,6 +7,8 @@ Ends with a table of verdicts; exit code 1 if something grew, was lost or came t
 """
 
 import argparse
+import os
+import signal
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +32,8 @@ def main() -> int:
         seconds = 3_600 * words.hours + 60 * words.minutes
         if seconds <= 0:
             parser.error("say for how long: --hours or --minutes")
+        # A soak that is ended takes its processes with it.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: os.kill(os.getpid(), signal.SIGINT))
         print(f"everything about this run is left in {out}", flush=True)
         soak(Settings(seconds, out.resolve(), words.seed, words.rate))
     report = judged(out)

@@ -37,7 +37,7 @@ DISK_EVERY: Final = 4
 REST_S: Final = 15.0
 SETTLES_S: Final = 120.0
 """After the last task: everything is billed and told by then."""
-KEPT_SHARE: Final = 0.3
+KEPT_SHARE: Final = 0.2
 """Of all targets, the control plane keeps so many: its database reaches its bound in the first half."""
 
 

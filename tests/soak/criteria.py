@@ -82,6 +82,7 @@ class Declared:
     unit: str
     tolerance: float
     less: str = ""
+    factor: float = 1.0
 
     def lives(self, samples: Samples) -> list[Points]:
         """x is the work that was done; only where it went on."""
@@ -104,7 +105,7 @@ Criterion = Flat | Declared
 
 @dataclass(frozen=True)
 class Finding:
-    """``level``: the last value; ``allowed``: the slope that is no growth; both in the told unit."""
+    """``level``: what was sampled last; ``allowed``: the slope that is no growth; both in the told unit."""
 
     criterion: Criterion
     trend: Trend
@@ -136,10 +137,10 @@ CRITERIA: Final[Sequence[Criterion]] = (
         for who in ("server", "agent first", "agent second")
     ),
     *(
-        Declared(f"agent {node}", "used_bytes", "journal_rows", "state.db but for texts", "B", 4096.0, "journal_bytes")
+        Declared(f"agent {node}", "used_bytes", "journal_rows", "state.db, less texts", "B", 1024.0, "journal_bytes")
         for node in _NODES
     ),
-    *(Declared(f"agent {node}", "audit_bytes", "journal_rows", "audit", "B", 2048.0) for node in _NODES),
+    *(Declared(f"agent {node}", "audit_bytes", "journal_rows", "audit", "B", 1536.0) for node in _NODES),
 )  # fmt: skip
 
 
@@ -147,7 +148,8 @@ def find(criterion: Criterion, samples: Samples) -> Finding:
     """The verdict on one of them."""
     lives = criterion.lives(samples)
     trend = trend_of(lives)
-    level = next((life[-1][1] for life in reversed(lives) if life), 0.0)
+    last = [life[-1][1] for life in samples.get((criterion.who, criterion.what), {}).values() if life]
+    level = last[-1] * criterion.factor if last else 0.0
     allowed = criterion.allowed(lives)
     return Finding(criterion, trend, level, allowed, judge(trend, allowed))
 

@@ -18,9 +18,9 @@ from tests.soak.operators import AGAIN_S, AwayError, Operators, Refused
 
 MOST_OPEN: Final = 120
 """Tasks; beyond it nothing is ordered until some have ended. The server holds 256 answers back at once."""
-ENDS_S: Final = 420.0
+ENDS_S: Final = 720.0
 """A task that has not ended by then is counted as lost. A lease whose answer was lost on the wire dies after the task's
-timeout and 300 s; then it is handed out again."""
+timeout and 300 s; then it is handed out again, and that may happen twice."""
 AGAIN_ONE_IN: Final = 12
 """Orders that do an ended task again."""
 FAULTS_SHOWN: Final = 50

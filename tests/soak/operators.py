@@ -1,6 +1,6 @@
 """The operators' side of the soak: one client, straight to the control plane, that knows trouble from faults.
 
-A server that is away is trouble, which the soak makes itself; an answer that says 5xx is a fault of the server.
+A server that is away or stops is trouble, which the soak makes itself; another answer of 5xx is a fault of the server.
 """
 
 import ssl
@@ -49,6 +49,8 @@ class Operators:
             answer = await self.client.request(method, f"/api/v1/{path}", json=body, params=query, headers=self.headers)
         except httpx.TransportError as error:
             raise AwayError(str(error)) from error
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # it stops
+            raise AwayError(answer.text[:200])
         if answer.status_code >= 500:
             self.faults[f"{method} {path.partition('/')[0]}: {answer.status_code}"] += 1
             raise AwayError(answer.text[:200])

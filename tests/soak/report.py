@@ -2,12 +2,14 @@
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from server_stub.readable import size
 from tests.soak.course import Course
 from tests.soak.criteria import CRITERIA, Declared, Finding, Samples, between, find, restless
 from tests.soak.endings import counted
@@ -71,14 +73,8 @@ def table(findings: Sequence[Finding]) -> str:
     ]
     for one in findings:
         criterion = one.criterion
-        cells = (
-            criterion.who,
-            criterion.name,
-            _number(one.level, criterion.unit),
-            _slope(one),
-            _allowed(one),
-            one.verdict,
-        )
+        level = size(int(one.level)) if criterion.unit == "B" else _number(one.level, criterion.unit)
+        cells = criterion.who, criterion.name, level, _slope(one), _allowed(one), one.verdict
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -87,7 +83,14 @@ def _slope(one: Finding) -> str:
     if one.verdict is Verdict.UNKNOWN:
         return "-"
     unit, trend = one.criterion.unit, one.trend
-    return f"{trend.slope:+.3g} ({trend.low:+.3g} to {trend.high:+.3g}) {unit} {_per(one)}".replace("  ", " ")
+    ends = f"{_signed(trend.low)} to {_signed(trend.high)}"
+    return f"{_signed(trend.slope)} ({ends}) {unit} {_per(one)}".replace("  ", " ")
+
+
+def _signed(value: float) -> str:
+    if not value:
+        return "0"
+    return f"{value:+,.0f}" if 100 <= abs(value) < math.inf else f"{value:+.2g}"
 
 
 def _allowed(one: Finding) -> str:
@@ -106,8 +109,16 @@ def lines_of(report: Report) -> list[str]:
     """For the terminal."""
     course = report.course
     done = f"{course.counts.get('ended targets', 0):,} targets in {course.load_until_s - course.load_from_s:.0f} s"
-    verdict = f"{len(report.failures)} failures" if report.failures else "nothing grows, nothing is lost"
-    return [table(report.findings), "", f"seed {course.seed}: {done}, {verdict}", *report.failures]
+    verdict = f"{len(report.failures)} failures" if report.failures else in_short(report)
+    return [table(report.findings), "", f"seed {course.seed}: {done}. {verdict}", *report.failures]
+
+
+def in_short(report: Report) -> str:
+    """Of a soak without a failure: no more than what it has shown."""
+    flat = sum(one.verdict is Verdict.FLAT for one in report.findings)
+    rest = len(report.findings) - flat
+    sentence = f"Nothing was lost; {flat} of {len(report.findings)} quantities were seen not to grow"
+    return f"{sentence}, of {rest} this run is too short or too noisy to tell." if rest else f"{sentence}."
 
 
 # --- docs/soak.md ----------------------------------------------------------------------------------------------------
@@ -134,13 +145,11 @@ def last_run(report: Report) -> str:
     load = median([value for _, value in report.samples["soak", "load1"][1]])
     minutes = (course.load_until_s - course.load_from_s) / 60
     counts = "; ".join(f"{count:,} {what}" for what, count in course.counts.items())
-    verdict = (
-        "Nothing grew, nothing was lost." if not report.failures else "\n".join(f"- {one}" for one in report.failures)
-    )
+    verdict = "\n".join(f"- {one}" for one in report.failures) if report.failures else f"**{in_short(report)}**"
     paragraphs = [
         f"{course.date}: {minutes:.1f} minutes of work with seed {course.seed}, as {place['uid']}, on {place['cpu']},"
         f" Linux {place['kernel']}, Python {place['python']}; load of the machine {load:.1f} in the median.",
-        f"**{verdict}**" if not report.failures else verdict,
+        verdict,
         f"Counted: {counts}. Billed to the byte on both nodes: {course.billed_bytes:,} bytes.",
         "Faults: " + ", ".join(f"{fault} {count}" for fault, count in _faults(report).items()) + ".",
         table(report.findings),

@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.soak import report
+from tests.soak import report as report_module
 from tests.soak.course import Course
 from tests.soak.criteria import CRITERIA, Declared, find
 from tests.soak.endings import HEADING as ENDINGS
-from tests.soak.report import BEGIN, END, judged, write_documents
+from tests.soak.report import BEGIN, END, judged, lines_of, write_documents
 from tests.soak.samples import HEADING as SAMPLES
 from tests.soak.verdict import Verdict
 
@@ -109,6 +109,15 @@ def test_descriptors_of_cells_that_are_kept_ready_are_none_that_leak(
     assert bool(judged(left(tmp_path, ready)).failures) is is_fault
 
 
+def test_what_a_short_run_cannot_tell_is_not_claimed(tmp_path: Path) -> None:
+    """Five minutes: no memory is judged."""
+    report = judged(left(tmp_path, load_until_s=330.0))
+    assert report.failures == []
+    unknown = [one for one in report.findings if one.verdict is Verdict.UNKNOWN]
+    assert {one.criterion.what for one in unknown} >= {"pss_kib", "heap_kib"}
+    assert "too short or too noisy to tell" in lines_of(report)[-1]
+
+
 def test_faults_of_the_course_are_failures(tmp_path: Path) -> None:
     lost = judged(left(tmp_path, faults=["sh task_1: lost"], fault_count=61))
     assert lost.failures == ["sh task_1: lost", "and 60 more like the first"]
@@ -117,14 +126,14 @@ def test_faults_of_the_course_are_failures(tmp_path: Path) -> None:
 def test_the_page_and_the_picture_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document, drawing = tmp_path / "soak.md", tmp_path / "soak.svg"
     document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    monkeypatch.setattr(report, "DOCUMENT", document)
-    monkeypatch.setattr(report, "PICTURE", drawing)
+    monkeypatch.setattr(report_module, "DOCUMENT", document)
+    monkeypatch.setattr(report_module, "PICTURE", drawing)
     write_documents(judged(left(tmp_path)))
     page = document.read_text()
     assert page.startswith("before\n")
     assert page.endswith(f"{END}\nafter\n")
     assert "old" not in page
-    assert "**Nothing grew, nothing was lost.**" in page
+    assert f"**Nothing was lost; {len(CRITERIA)} of {len(CRITERIA)} quantities were seen not to grow.**" in page
     assert "| agent first | descriptors |" in page
     root = ElementTree.fromstring(drawing.read_text())
     text = "".join(root.itertext())

@@ -49,6 +49,8 @@ def test_the_rest_is_spared_once_as_many_have_failed() -> None:
     assert where == Standing(1, stopped=True)
     assert spared(where, targets) == ["n0", "n1"]
     assert waiting(where, targets) == ()
+    assert standing(FanOut(max_failures=1), failed[:1], NOW) == Standing(None, stopped=True)
+    assert standing(FanOut(), failed, NOW) == Standing(None, stopped=False)
 
 
 def test_waiting_nodes_are_told_when_there_is_room() -> None:
@@ -56,7 +58,7 @@ def test_waiting_nodes_are_told_when_there_is_room() -> None:
     assert waiting(standing(FanOut(concurrency=2), targets, NOW), targets) == ("n0", "n1")
     assert waiting(standing(FanOut(concurrency=1), targets, NOW), targets) == ()
     assert waiting(standing(FanOut(), targets, NOW), targets) == ()  # nothing kept them
-    assert woken(1) == 10
+    assert [woken(free) for free in (1, 3)] == [10, 14]
 
 
 @given(

@@ -142,6 +142,7 @@ def test_an_error_of_a_file_or_a_process_means_that_nothing_ran_unless_it_has_an
 def test_an_exit_code_says_more_than_a_cut_stream() -> None:
     assert base_ending(3, CUT, 30, "") == Ending(TargetOutcome.FAILED, "failed: exit code 3")
     assert base_ending(-1, f"two\nlines; {CUT}", 30, "") == Ending(TargetOutcome.FAILED, "failed: twolines")
+    assert base_ending(-1, "exit status 3", 30, "").text == "failed: exit code 3"
     assert base_ending(7, "exit status 3 or so", 30, "").text == "failed: exit status 3 or so"
 
 
@@ -270,6 +271,10 @@ def test_nobody_is_named_who_did_not_ask() -> None:
     [
         (Target("t", "n", TargetState.QUEUED), "queued", "queued"),
         (Target("t", "n", TargetState.LEASED), "leased", "leased"),
+        (
+            *(Target("t", "n", TargetState.QUEUED, cancel_requested_at=NOW, cancel_requested_by="ops"), "queued"),
+            "queued; cancel requested by ops",
+        ),
         (Target("t", "n", TargetState.LEASED, running_since=NOW), "running", "running"),
         (
             *(Target("t", "n", TargetState.LEASED, cancel_requested_at=NOW, cancel_requested_by="ops"), "leased"),

@@ -51,6 +51,7 @@ def test_bounds_of_a_fan_out(fan_out: FanOut, queue_timeout_sec: int, text: str)
     [
         (([], "sh", "true", 0, 0), "targets and script are required"),
         (([""], "sh", "true", 0, 0), "targets and script are required"),
+        ((["a", ""], "sh", "true", 0, 0), "targets and script are required"),
         ((["a"], "sh", " \n\t", 0, 0), "targets and script are required"),
         ((["a"], "perl", "true", 0, 0), 'interpreter "perl" is not allowlisted'),
         ((["a"], "sh", "true", 601, 0), "timeout_sec must be between 1 and 600"),

@@ -42,6 +42,7 @@ def test_the_first_report_is_only_the_baseline() -> None:
     ("stored", "uptime", "current", "delta"),
     [
         (Baseline(10, {"alice": 500}), 10, 540, 40),
+        (Baseline(10, {"alice": 500}), 10, 501, 1),
         (Baseline(10, {"alice": 500}), 9, 540, 540),  # restart
         (Baseline(10, {"alice": 500}), 20, 500, 0),
         (Baseline(10, {"alice": 500}), 20, 499, 0),  # fell without a restart
@@ -168,7 +169,10 @@ def test_collector_health() -> None:
     assert refusal(user_bytes={"a": 1}, collector_error="broken") == text
     broken = check_report(UsageSnapshot(collector_source="file", collector_error="a\tb\x00" + "c" * 600), NOW)
     assert broken.health == Health("file", "error", ("a\tb" + "c" * 600)[:512], None)
-    assert broken.counters is None
+    assert (broken.counters, broken.ignored) == (None, 0)
+    assert check_report(UsageSnapshot(collector_status="ok"), NOW).health == Health("", "ok", "", None)
+    said = UsageSnapshot(collector_status="ok", collector_error="a warning")
+    assert check_report(said, NOW).health == Health("", "ok", "a warning", None)
     assert settle(broken, "n1", {}, None) is None
     fine = check_report(UsageSnapshot(collector_source="file"), NOW)
     assert fine.health == Health("file", "ok", "", None)

@@ -163,3 +163,21 @@ async def test_waits_for_a_thread_without_blocking_the_loop(state: StateDirector
 
 
 _: Callable[..., Awaitable[Any]] = call_directly
+
+
+async def test_damage_that_an_operation_meets_is_told_without_a_row_s_text(state: StateDirectory) -> None:
+    """Found by the power-cut model: a text that is no UTF-8, and a page that does not fit, with the agent running."""
+    commit = GroupCommit(state.connection, state.path, call_directly)
+    state.connection.execute("CREATE TABLE output (text TEXT)")
+    state.connection.execute("INSERT INTO output VALUES (CAST(x'7365637265742080' AS TEXT))")
+
+    def malformed() -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    for operation in (lambda: state.connection.execute("SELECT text FROM output").fetchall(), malformed):
+        with pytest.raises(StateError, match=r"state\.db: ") as caught:
+            await commit.do(operation)
+        assert "secret" not in str(caught.value)
+        assert "move the file aside" in caught.value.hint()
+    await commit.do(insert(state, 1))
+    assert stored(state) == [1]
