@@ -38,6 +38,8 @@ BODY_LIMIT: Final = 1_048_576
 """Bytes of a request body the server reads (protocol reference 1.0)."""
 
 UNSET_TIME: Final = "0001-01-01T00:00:00Z"
+_FIRST_TIME: Final = datetime(2, 1, 1, tzinfo=UTC)
+"""What is earlier, wherever its clock stands, is of year 1: unset."""
 _LONE_SURROGATE: Final = re.compile(
     r"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"  # a pair: kept
     r"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"  # half of one: replaced
@@ -61,7 +63,7 @@ def _read_time(value: object) -> object:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError("time must have an offset, such as Z or +02:00")
-        return None if value.year <= 1 else value
+        return None if value < _FIRST_TIME else value
     return value
 
 

@@ -42,6 +42,11 @@ def test_a_moment_that_utc_cannot_show_is_written_as_the_last_one(text: str) -> 
     assert b'"started_at":"9999-12-31T23:59:59.999999Z"' in sent
 
 
+@pytest.mark.parametrize("text", ["0002-01-01T00:00:00+23:59", "0001-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00"])
+def test_trap_02_year_one_is_that_of_utc(text: str) -> None:
+    assert result_with(f'"{text}"'.encode(), b"started_at").started_at is None
+
+
 def test_trap_02_year_one_is_unset_and_is_written_for_unset() -> None:
     assert result_with(b'"0001-01-01T00:00:00Z"', b"started_at").started_at is None
     assert f'"started_at":"{UNSET_TIME}"'.encode() in encode(TaskResult())
