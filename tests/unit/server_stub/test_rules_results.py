@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from server_stub.rules.results import DUPLICATE, INVALID_LEASE, STORED, Result, judge
+from server_stub.rules.results import DUPLICATE, INVALID_LEASE, STORED, Result, Verdict, judge
 from server_stub.rules.states import (
     OPEN_STATES,
     OPEN_STATUSES,
@@ -27,6 +27,12 @@ def test_accepted_also_after_the_lease_has_expired_and_after_lost() -> None:
     assert judge(RESULT, LEASED, 16, None) == STORED
     assert judge(RESULT, replace(LEASED, lease_expires_at=NOW - timedelta(days=1)), 16, None) == STORED
     assert judge(RESULT, LOST, 16, None) == STORED
+
+
+def test_the_answers_are_those_of_the_reference() -> None:
+    assert Verdict(200, "", "", stores=True) == STORED
+    assert Verdict(200, "", "", stores=False) == DUPLICATE
+    assert Verdict(403, "invalid_task_lease", "invalid task lease", stores=False) == INVALID_LEASE
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,16 @@ import pytest
 
 from lattice_agent.errors import UsageSourceError
 from lattice_agent.usage import ledger
-from lattice_agent.usage.ledger import Moment, SourceBook, is_restarted, line_key, summed, take_reading
+from lattice_agent.usage.ledger import (
+    Moment,
+    SourceBook,
+    is_restarted,
+    line_key,
+    line_of,
+    summed,
+    take_reading,
+    user_of,
+)
 from lattice_agent.usage.normalise import ABSURD_BYTES, Counters
 
 
@@ -127,6 +136,37 @@ def test_a_sum_that_cannot_be_true_is_refused() -> None:
     assert take_reading(book, Counters({"ann": 15}, core_uptime_s=101), at(1001.0)).totals == {"ann": ABSURD_BYTES}
     with pytest.raises(UsageSourceError, match=r"'ann' would have moved 9007199254740993 bytes \(\+6\), above 2\^53"):
         take_reading(book, Counters({"ann": 16}, core_uptime_s=101), at(1001.0))
+
+
+def test_a_book_begins_empty_and_at_no_moment() -> None:
+    assert SourceBook() == SourceBook({}, {}, 0, Moment("", 0.0))
+
+
+def test_a_key_is_a_user_or_a_line_and_a_user() -> None:
+    keys = ("ann", line_key("line", "ann"))
+    assert [(line_of(key), user_of(key)) for key in keys] == [("", "ann"), ("line", "ann")]
+
+
+def test_an_id_that_stands_still_does_not_hide_one_that_has_moved() -> None:
+    book = SourceBook({"ann": 100, "bob": 5}, {"ann": 100, "bob": 5}, 9, at(1000.0))
+    moved = take_reading(book, Counters({"ann": 100, "bob": 9}, core_uptime_s=9), at(1001.0))
+    assert moved.totals == {"ann": 100, "bob": 9}
+
+
+def test_an_uptime_that_stands_still_right_after_the_start_is_no_restart() -> None:
+    assert not is_restarted(SourceBook(uptime_s=3, taken=at(1000.0)), 3, at(1000.0))
+
+
+@pytest.mark.parametrize(("uptime_s", "expected"), [(0, False), (1, True), (30, True), (31, False)])
+def test_a_document_of_another_boot_is_of_this_one_if_its_uptime_fits(uptime_s: int, expected: bool) -> None:
+    book = SourceBook(uptime_s=50, taken=at(1000.0))
+    assert is_restarted(book, uptime_s, at(30.0, "boot-2"), is_live=False) is expected
+
+
+def test_the_id_whose_sum_cannot_be_true_is_named() -> None:
+    book = SourceBook({"ann": 1, "bob": 1}, {"ann": ABSURD_BYTES, "bob": ABSURD_BYTES}, 100, at(1000.0))
+    with pytest.raises(UsageSourceError, match=r"^'bob' would have moved"):
+        take_reading(book, Counters({"ann": 1, "bob": 2}, core_uptime_s=101), at(1001.0))
 
 
 def test_65536_ids_are_counted_and_one_more_is_refused() -> None:
