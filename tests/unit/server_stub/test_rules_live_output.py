@@ -100,6 +100,13 @@ def test_beyond_the_limit_of_a_stream_nothing_more_is_taken() -> None:
     assert log.end == LIMIT
 
 
+def test_of_a_chunk_that_is_partly_there_the_rest_is_taken() -> None:
+    log = OutputLog("l", 4)
+    assert log.add(ChunkHeader(stream="stdout", offset=0, position=0), b"abc") is Taken.ADDED
+    assert log.add(ChunkHeader(stream="stdout", offset=1, position=1), b"bcd") is Taken.ADDED
+    assert contents(log) == [Piece("stdout", 0, 0, b"abcd")]
+
+
 def test_an_offset_that_does_not_fit_ends_it() -> None:
     log = OutputLog("l", LIMIT)
     assert log.add(ChunkHeader(stream="stdout", offset=1, position=0), b"x") is Taken.REFUSED
@@ -110,5 +117,5 @@ def test_single_bytes_of_both_streams_in_turn_cost_no_objects() -> None:
     log = OutputLog("l", LIMIT)
     for chunk in chunks([(STREAMS[number % 2], b"x") for number in range(100)]):
         assert log.add(*chunk) is Taken.ADDED
-    assert log.cost == 100 + 100 * RUN_COST
+    assert log.cost == 100 + 100 * RUN_COST == 1_700
     assert len(contents(log)) == 100
