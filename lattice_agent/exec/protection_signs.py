@@ -18,6 +18,7 @@ LOCKED_SECUREBITS: Final = 0b1110_1011
 """NOROOT and NO_CAP_AMBIENT_RAISE, with every lock: prctl(2), linux/securebits.h."""
 TMP: Final = "/tmp"  # noqa: S108 - inside a cell
 _CELL_PROCESSES: Final = 2
+_SESSION_FIELDS: Final = 5
 _MOST_NAMED: Final = 5
 _BY_CALLS_ELSEWHERE: Final = ("listener", "abstract", "memfd_create")
 
@@ -228,9 +229,9 @@ def securebits(seen: Seen) -> str:
 def own_session(seen: Seen) -> str:
     """That of the cell's init, without a terminal: proc_pid_stat(5)."""
     fields = seen.facts.one("stat").rpartition(")")[2].split()
-    if not fields:
+    if len(fields) < _SESSION_FIELDS:
         return "/proc/self/stat could not be read inside"
-    _state, parent, _group, session, terminal, *_ = fields
+    _state, parent, _group, session, terminal = fields[:_SESSION_FIELDS]
     return _first(
         "" if session == parent else f"the session is {session}, not that of the init ({parent})",
         "" if terminal == "0" else "a script has a controlling terminal",
