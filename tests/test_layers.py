@@ -19,7 +19,7 @@ LAYERS: dict[str, set[str]] = {
     "lattice_agent.logs": {"secret"},
     "lattice_agent.state": {"errors"},
     "lattice_agent.link": {"errors", "secret", "threads", "wire"},
-    "lattice_agent.exec": {"errors", "complaints"},
+    "lattice_agent.exec": {"errors"},
     "lattice_agent.facts": {"errors", "wire"},
     "lattice_agent.usage": {"errors", "secret", "wire"},
     "lattice_agent.nft": {"errors"},

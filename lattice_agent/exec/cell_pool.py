@@ -10,7 +10,6 @@ from typing import Final, Protocol
 
 import trio
 
-from lattice_agent.complaints import Complaints
 from lattice_agent.errors import SandboxError
 from lattice_agent.exec.cell_ends import CellEnds, prepare_request
 from lattice_agent.exec.plan import Profile
@@ -23,7 +22,6 @@ BUILD_S: Final = 15.0
 """How long a run waits for a cell: the first one of a profile needs a template, on a machine that may be swapping."""
 REVIEW_S: Final = 5.0
 """How often pools are looked at for cells that are too many, or that could not be built."""
-_CELLS: Final = "cells"
 PROFILES_MOST: Final = 16
 """Profiles with a pool; the one not used for longest loses its cells."""
 
@@ -79,7 +77,8 @@ class CellPool:
         self._of_cell: dict[int, Profile] = {}
         self._single: dict[int, Waiter] = {}
         self._ends: dict[int, CellEnd] = {}
-        self._complaints = Complaints(log)
+        self._complaint = ""
+        """Why cells cannot be built, as it was told: once for each reason, not for each attempt."""
 
     def keep(self, profile: Profile | None) -> None:
         """Keep cells of this profile ready from now on instead of those of the last; None: of no profile."""
@@ -256,7 +255,7 @@ class CellPool:
             return
         pool.building.discard(cell.number)
         pool.policy.built()
-        self._complaints.over(_CELLS, "cells can be built again")
+        self._complaint = ""
         if pool.waiters:
             waiter = pool.waiters.popleft()
             waiter.cell = cell
@@ -274,7 +273,9 @@ class CellPool:
         pool = self._pools.get(profile) if profile is not None else None
         if pool is None:
             return
-        self._complaints.say(_CELLS, f"cannot build a cell: {reason}; it is tried again")
+        if reason != self._complaint:
+            log.error("cannot build a cell: %s; it is tried again", reason)
+        self._complaint = reason
         pool.building.discard(number)
         pool.policy.failed(trio.current_time())
         if pool.waiters:

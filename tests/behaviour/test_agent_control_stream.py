@@ -94,8 +94,10 @@ async def test_the_request_is_the_agents_own(server: ControlServer) -> None:
 
 async def test_it_closes_properly(server: ControlServer) -> None:
     with trio.fail_after(LIMIT_S):
-        async with agent_of(server):
+        async with agent_of(server) as agent:
             peer = await server.next_peer()
+            await peer.order("task.ready")
+            await agent.has_heard(1)  # not in the middle of its first frame
         await peer.over.wait()
     assert peer.closed_with == 1000
 
@@ -185,6 +187,7 @@ async def test_a_server_that_does_not_read_holds_nothing_up(
             await server.next_peer()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["a long frame", "no frame"])
 async def test_a_server_that_speaks_nonsense_is_left_and_tried_again(server: ControlServer, how: str) -> None:
     with trio.fail_after(LIMIT_S):
@@ -196,6 +199,7 @@ async def test_a_server_that_speaks_nonsense_is_left_and_tried_again(server: Con
             await agent.has_heard(1)
 
 
+@pytest.mark.long
 async def test_an_answer_to_another_handshake_is_no_stream(
     server: ControlServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,6 +233,7 @@ async def test_no_stream_where_there_is_none(server: ControlServer) -> None:
     assert len(server.upgrades) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", ["redirect", "401", "echo", "cut"])
 async def test_the_token_is_in_no_log(server: ControlServer, caplog: pytest.LogCaptureFixture, ending: str) -> None:
     caplog.set_level(logging.DEBUG)

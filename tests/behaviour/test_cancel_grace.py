@@ -86,6 +86,7 @@ async def test_a_cancelled_script_that_listens_has_its_grace(level: Level) -> No
     assert heard.of("stdout") == outcome.stdout.kept == b"up\nasked\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("level", LEVELS)
 async def test_a_script_whose_time_is_up_and_that_does_not_listen(level: Level) -> None:
     run_id = marker()

@@ -89,6 +89,7 @@ def line_of(process: "subprocess.Popen[str]") -> str:
     return process.stdout.readline()
 
 
+@pytest.mark.long
 def test_output_is_there_before_its_script_ends(rig: Rig) -> None:
     gate = rig.site.gate("live")
     with rig.following(f"echo first; echo aside >&2; {gate.wait}; printf second; exit 3", "--timeout=60s") as process:

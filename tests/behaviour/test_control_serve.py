@@ -95,6 +95,7 @@ def test_the_kill_switch_can_be_on_from_the_start(
         assert "is on" in Control(monkeypatch, capsys, running.url, running.token)("kill-switch", "show").out
 
 
+@pytest.mark.long
 def test_a_wrong_token_is_77_and_is_not_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_wrong_token_is_77_and_is_not_shown(
     assert wrong not in ran.err
 
 
+@pytest.mark.long
 def test_tls_from_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

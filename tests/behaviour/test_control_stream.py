@@ -55,6 +55,7 @@ async def test_whatever_a_node_says_the_stream_goes_on(tmp_path: Path, capfd: py
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.long
 async def test_a_frame_that_is_too_long_closes_the_stream(tmp_path: Path) -> None:
     async with live_plane(tmp_path) as plane:
         node = await plane.node("n1")
@@ -207,6 +208,7 @@ async def test_more_frames_than_the_rate_are_read_slower_and_not_lost(tmp_path: 
             assert trio.current_time() - began > 0.5
 
 
+@pytest.mark.long
 async def test_a_fleet_that_comes_at_once_is_told_when_to_come_again(tmp_path: Path) -> None:
     async with live_plane(tmp_path, limits={"stream_rate": 0.01, "stream_burst": 1}) as plane:
         nodes = [await plane.node(f"n{number}") for number in range(3)]
@@ -215,6 +217,7 @@ async def test_a_fleet_that_comes_at_once_is_told_when_to_come_again(tmp_path: P
                 assert await put_off(node) == (429, wait_s)
 
 
+@pytest.mark.long
 async def test_one_node_that_comes_again_and_again_does_not_keep_the_others_out(tmp_path: Path) -> None:
     limits = {"stream_rate": 0.01, "stream_burst": 5, "node_stream_rate": 0.02, "node_stream_burst": 3}
     async with live_plane(tmp_path, limits=limits) as plane:

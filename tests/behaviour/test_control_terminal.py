@@ -67,6 +67,7 @@ def test_the_whole_corpus_live_leaves_text_and_colours(api: FakeApi, size: int) 
     assert terminal.screen.rstrip().endswith(b"task task_1 on n1: succeeded")
 
 
+@pytest.mark.long
 def test_without_colours_no_escape_reaches_the_terminal(api: FakeApi) -> None:
     output = b"\n".join(CORPUS.values())
 
@@ -94,6 +95,7 @@ def test_more_than_any_limit_neither_hangs_nor_grows(api: FakeApi, name: str) ->
     assert shown.endswith("task task_1 on n1: succeeded\n")
 
 
+@pytest.mark.long
 def test_a_task_on_many_nodes_has_a_bar_that_is_gone_at_the_end(api: FakeApi) -> None:
     def at(ended: int) -> dict[str, Any]:
         done = {"outcome": "cancelled", "state": "cancelled", "text": "cancelled by ada\x1b[2J"}
@@ -130,6 +132,7 @@ def test_an_interrupt_says_how_to_look_and_how_to_cancel(api: FakeApi) -> None:
     assert [asked.method for asked in api.asked if asked.method != "GET"] == []
 
 
+@pytest.mark.long
 def test_a_password_is_asked_for_twice_and_never_seen(api: FakeApi) -> None:
     command = [*PROGRAM, "operator", "password", "ada"]
     with on_terminal(command, environment(api)) as terminal:

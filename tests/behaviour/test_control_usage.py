@@ -31,6 +31,7 @@ def test_usage_is_counted_once_profile_and_user_exist(
     assert "n1    file    ok" in shown
 
 
+@pytest.mark.long
 def test_a_user_can_be_kept_to_a_node_and_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,6 +48,7 @@ def test_a_user_can_be_kept_to_a_node_and_a_time(
     assert "u1" in again.err
 
 
+@pytest.mark.long
 def test_a_user_is_kept_billed_and_forgiven(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -202,6 +202,7 @@ async def test_an_operator_changes_its_own_password() -> None:
         assert (await log_in(other, password=new)).status_code == 303
 
 
+@pytest.mark.long
 async def test_the_present_password_is_not_guessed_from_an_open_session(autojump_clock: MockClock) -> None:
     async with control_plane() as world, signed_in(world) as someone:
         new = "another good one"
@@ -224,6 +225,7 @@ async def test_an_address_may_try_ten_times_then_once_in_six_seconds(autojump_cl
         assert (await log_in(someone)).status_code == 303
 
 
+@pytest.mark.long
 async def test_a_name_may_be_tried_twenty_times_from_anywhere(autojump_clock: MockClock) -> None:
     async with control_plane() as world:
         statuses = []
@@ -335,6 +337,7 @@ async def test_static_files_are_kept_for_good_under_their_digest() -> None:
         assert (await someone.get("/static/x/..%2F..%2Fapp.py")).status_code == 404
 
 
+@pytest.mark.long
 def test_nothing_of_the_page_is_loaded_before_it_is_looked_at() -> None:
     code = "import sys, server_stub.app; print(sorted({'jinja2', 'argon2', 'markupsafe'} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -50,6 +50,7 @@ def test_sign_ins_that_are_too_many_are_refused(tmp_path: Path) -> None:
         assert sign_in(server, PASSWORD).status_code == 429
 
 
+@pytest.mark.long
 def test_under_tls_the_cookie_is_held_to_this_host_and_to_tls(tmp_path: Path) -> None:
     identity = Authority(tmp_path).issue("server", alternatives="IP:127.0.0.1")
     files = {"tls_cert": str(identity.certificate), "tls_key": str(identity.key)}

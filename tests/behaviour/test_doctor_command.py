@@ -99,6 +99,7 @@ def test_without_user_namespaces_it_names_the_setting(world: World) -> None:
     assert "user.max_user_namespaces" in report["rows"]["level strict"]["fix"]
 
 
+@pytest.mark.long
 def test_root_without_the_right_to_namespaces(world: World) -> None:
     report = told(world, prefix=WITHOUT_NAMESPACES)
     assert (report["highest"], report["exit_code"]) == ("landlock", 1)
@@ -120,6 +121,7 @@ def test_without_its_program_no_level_isolates(world: World) -> None:
     assert "-allow-exec=true alone runs no task: refusing to execute task as root" in out
 
 
+@pytest.mark.long
 def test_the_table_is_for_humans(world: World) -> None:
     code, out, err = examined(world)
     assert (code, err) == (1, "")
@@ -135,12 +137,14 @@ def test_the_table_is_for_humans(world: World) -> None:
     ]
 
 
+@pytest.mark.long
 def test_nobody_has_to_read_it_to_the_end(world: World) -> None:
     code, out, err = examined(world, prefix=["sh", "-c", '"$@" | head -n 1', "sh"])
     assert (code, err) == (0, "")
     assert out.startswith("ok ")
 
 
+@pytest.mark.long
 def test_a_call_that_makes_no_sense(world: World) -> None:
     for word in ("--nonsense", "file"):
         code, out, err = examined(world, word)

@@ -118,6 +118,7 @@ def test_trap_03_weak_point_08_weak_point_22_a_private_public_ip_costs_no_heartb
     assert agent.log_text().count("10.1.2.3") == 1
 
 
+@pytest.mark.long
 def test_weak_point_31_a_wrong_token_is_a_state_and_not_an_end(plane: SteeredPlane, site: Site) -> None:
     site.node = Node(site.node.id, "x" * 43)
     with site.agent("-interval", "0.2s") as agent:
@@ -160,6 +161,7 @@ def test_trap_08_an_agent_without_the_switch_refuses_with_the_text_of_the_refere
     assert not site.starts()
 
 
+@pytest.mark.long
 def test_the_command_line_of_an_existing_unit_file(plane: SteeredPlane, site: Site) -> None:
     """Four flags, periods as they come, and a state directory from the service manager."""
     task = plane.create(site.node, site.script("echo done"))

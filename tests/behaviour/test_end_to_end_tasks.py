@@ -70,6 +70,7 @@ def test_trap_09_failures_carry_their_text(plane: SteeredPlane, site: Site) -> N
     assert found == endings
 
 
+@pytest.mark.long
 def test_an_interpreter_that_nobody_knows(plane: SteeredPlane, tmp_path: Path) -> None:
     """The operators' API takes no such order; another control plane might."""
     site = Site(tmp_path, plane.url, plane.add_node())

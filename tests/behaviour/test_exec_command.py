@@ -101,6 +101,7 @@ def test_too_much_memory(level: str) -> None:
     assert (code, err) == (137, "lattice-agent exec: ended: it used more than 32 MiB (--memory)\n")
 
 
+@pytest.mark.long
 def test_more_memory_is_for_one_process_too() -> None:
     script = "x = bytearray(600 << 20)\nprint(len(x) >> 20)"
     assert call("--memory", "1G", "--interpreter", "python3", "-c", script) == (0, "600\n", "")
@@ -273,6 +274,7 @@ def test_json_tells_the_whole_outcome() -> None:
     assert outcome["max_rss_bytes"] > 0
 
 
+@pytest.mark.long
 def test_json_tells_codes_apart() -> None:
     assert told("-c", "exit 124")["kind"] == "exited"
     late = told("--timeout", "200ms", "-c", "sleep 60")

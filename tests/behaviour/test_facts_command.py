@@ -116,6 +116,7 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
     assert json.loads(ran.stdout)["metrics"]["uptime_seconds"] > 0
 
 
+@pytest.mark.long
 def test_metrics_are_rates_over_the_interval() -> None:
     document = told("metrics", "--json", "--interval", "500ms")
     assert parse(Metrics, document["metrics"]).memory_total > 0
@@ -132,6 +133,7 @@ def test_a_recorded_host_has_levels_and_no_rates() -> None:
     assert document["metrics_detail"]["kernel"]["open_files"] > 0
 
 
+@pytest.mark.long
 def test_a_watch_ends_with_control_c() -> None:
     process = subprocess.Popen(
         [COMMAND, "metrics", "--watch", "--interval", "500ms"], stdout=subprocess.PIPE, text=True
@@ -146,6 +148,7 @@ def test_a_watch_ends_with_control_c() -> None:
         process.stdout.close()
 
 
+@pytest.mark.long
 @pytest.mark.needs_root
 def test_an_ordinary_user_gets_the_same_families() -> None:
     with World() as world:

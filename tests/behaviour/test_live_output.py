@@ -67,6 +67,7 @@ async def test_an_agent_that_connects_anew_goes_on_where_the_server_is(tmp_path:
         assert reader.resets == 0
 
 
+@pytest.mark.long
 async def test_what_lies_behind_a_gap_is_asked_for_and_what_comes_twice_is_shown_once(tmp_path: Path) -> None:
     async with live_plane(tmp_path) as plane:
         node = await plane.node("n1")
@@ -111,6 +112,7 @@ async def test_a_restarted_server_has_it_all_again(tmp_path: Path) -> None:
         assert result["stdout"].encode() == SCRIPT.stream("stdout")
 
 
+@pytest.mark.long
 async def test_a_viewer_that_connects_anew_goes_on_after_what_it_has_seen(tmp_path: Path) -> None:
     async with live_plane(tmp_path) as plane:
         node = await plane.node("n1")
@@ -134,6 +136,7 @@ async def test_a_viewer_that_connects_anew_goes_on_after_what_it_has_seen(tmp_pa
         assert (event.id, second.resets) == (str(SCRIPT.size), 0)
 
 
+@pytest.mark.long
 async def test_two_viewers_at_different_positions_see_the_same(tmp_path: Path) -> None:
     async with live_plane(tmp_path) as plane:
         node = await plane.node("n1")
@@ -197,6 +200,7 @@ async def test_a_viewer_that_never_reads_costs_its_socket_and_one_event(tmp_path
     assert grown - logs < len(deaf) * 160
 
 
+@pytest.mark.long
 async def test_a_stopping_server_ends_event_streams_at_once(tmp_path: Path) -> None:
     async with live_plane(tmp_path) as plane:
         await plane.node("n1")
@@ -209,6 +213,7 @@ async def test_a_stopping_server_ends_event_streams_at_once(tmp_path: Path) -> N
                 assert await events.event() is None
 
 
+@pytest.mark.long
 async def test_one_viewer_too_many_is_told_so_and_a_place_is_given_back(tmp_path: Path) -> None:
     async with live_plane(tmp_path, limits={"viewers": 2}) as plane:
         await plane.node("n1")

@@ -275,6 +275,7 @@ def test_many_requests_in_one_connection_are_no_flood(served: Described) -> None
         assert {client.get(url).status_code for _ in range(40)} == {404}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("begun", [b"", b"GET /api/v1/nodes HTTP/1.1\r\nHost:"])
 def test_a_head_that_does_not_come_is_not_waited_for(begun: bytes) -> None:
     impatient = f"from server_stub import bounded_http\nbounded_http.HEAD_SECONDS = 0.2\n{SERVE}"

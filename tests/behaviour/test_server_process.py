@@ -84,6 +84,7 @@ def test_a_second_process_on_the_same_database_is_refused(tmp_path: Path) -> Non
     assert "is served by another process" in second.stderr
 
 
+@pytest.mark.long
 def test_tls_with_the_given_certificate(tmp_path: Path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
@@ -145,6 +146,7 @@ def test_a_port_in_use_is_named() -> None:
             open_listener(Settings(db_path=":memory:", port=port))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["init_token_file", "ready_file"])
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
     blocked = tmp_path / "missing" / "file"

@@ -17,16 +17,15 @@ from typing import Any, Final
 import pytest
 
 from tests.rigs import steered_server
-from tests.rigs.extent import extent
 from tests.rigs.real_processes import wait_until
 from tests.rigs.steady_traffic import SteadyTraffic, steady_traffic
 from tests.rigs.usage_billing import BilledNodes, Killable, UsageNode, billed_nodes
 
-pytestmark = [pytest.mark.needs_v2ray, pytest.mark.slow]
+pytestmark = [pytest.mark.needs_v2ray, pytest.mark.long]
 
 SEED: Final = 12
-ROUNDS: Final = extent(2, 50)
-ROUNDS_PER_CORE: Final = extent(2, 5)
+ROUNDS: Final = 50
+ROUNDS_PER_CORE: Final = 5
 LIMIT_S: Final = 480.0
 """Outer limit of the rounds of one test; each step in them has its own."""
 CORE_AGE_S: Final = 4.0
@@ -109,8 +108,7 @@ class Rounds:
         self.core_began_s = time.monotonic()
 
 
-@pytest.mark.sized
-@pytest.mark.parametrize("wire", [steered_server.EXTENDED, pytest.param(steered_server.BASE, marks=pytest.mark.long)])
+@pytest.mark.parametrize("wire", [steered_server.EXTENDED, steered_server.BASE])
 def test_billed_is_what_the_core_counted_to_the_byte(tmp_path: Path, wire: str) -> None:
     with billed_nodes(tmp_path, wire, NAMES) as world:
         rounds = Rounds(world, random.Random(SEED))

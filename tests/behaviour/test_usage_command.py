@@ -55,6 +55,7 @@ def test_a_name_in_the_configuration_file_is_used(counters: Path, tmp_path: Path
     assert json.loads(ran.stdout)["sources"][0]["user_bytes"] == {"ann": 1000, "bob": 7}
 
 
+@pytest.mark.long
 def test_a_source_that_fails_is_told_with_the_fix_and_exit_1(counters: Path, tmp_path: Path) -> None:
     words = ("-proxy-usage-file", counters, "-singbox-stats-api", "127.0.0.1:1", "-state-dir", tmp_path)
     ran = usage(*words, "--json")

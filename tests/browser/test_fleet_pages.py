@@ -88,6 +88,7 @@ def test_tags_and_drain_are_changed_and_found(watched: Watched, served: Fleet) -
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
+@pytest.mark.long
 def test_a_table_is_refreshed_without_losing_what_is_being_read(watched: Watched, served: Fleet) -> None:
     page = watched.page
     hostile(served)
@@ -152,6 +153,7 @@ def report(node: httpx.Client, **snapshot: Any) -> None:
     node.post("/api/agent/proxy-usage", json=body).raise_for_status()
 
 
+@pytest.mark.long
 def test_usage_after_traffic(watched: Watched, served: Fleet) -> None:
     hostile(served)
     page = watched.page

@@ -73,7 +73,7 @@ SUBMIT_TWICE = """() => {
 }"""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_second_click_sends_nothing_a_second_time(watched: Watched, served: Fleet) -> None:
     page = watched.page
     page.goto(f"/tasks/new?node={served.site.node.id}")

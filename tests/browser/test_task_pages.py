@@ -122,7 +122,7 @@ def test_long_output_leaves_the_page_alive(
     page.wait_for_url("**/tasks/new?like=*")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_markup_in_what_scripts_and_operators_write_stays_text(
     watched: Watched, served: Fleet, agent: RunningAgent
 ) -> None:

@@ -30,8 +30,6 @@ KILLS: Final = int(os.environ.get("LATTICE_KILLS", extent(1, 20)))
 EVERYDAY: Final = frozenset(
     {
         "marked as started, on disk",
-        "the answer is read, not noted",
-        "a cell's descriptors are passed",
         "a result is committed, not answered",
     }
 )

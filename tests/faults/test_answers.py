@@ -50,6 +50,7 @@ def byte_by_byte(_path: str, agent: BufferedIOBase, answer: bytes) -> None:
         agent.write(answer[at : at + 1])
 
 
+@pytest.mark.long
 def test_1_byte_at_a_time(plane: SteeredPlane, front: CuttingProxy, site: Site) -> None:
     front.hand_over = byte_by_byte
     with site.agent() as agent:

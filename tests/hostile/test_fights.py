@@ -48,6 +48,7 @@ async def test_stopping_the_supervisor_delays_nothing() -> None:
     assert (outcome.kind, outcome.exit_code) == (Kind.EXITED, 3)
 
 
+@pytest.mark.long
 async def test_stopping_the_supervisor_again_and_again_ends_with_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lattice_agent.exec.supervision.KILL_S", 0.3)
     run_id = marker()
@@ -123,6 +124,7 @@ async def test_a_script_that_kills_the_spawner_is_interrupted_itself() -> None:
         assert await works(runner)
 
 
+@pytest.mark.long
 async def test_spawners_that_die_again_and_again_are_replaced_each_time() -> None:
     async with a_runner() as runner:
         for restarts in (1, 2, 3):
@@ -131,6 +133,7 @@ async def test_spawners_that_die_again_and_again_are_replaced_each_time() -> Non
             assert await works(runner)
 
 
+@pytest.mark.long
 async def test_a_spawner_that_is_stopped_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     async with a_runner() as runner:
         assert await works(runner)

@@ -59,8 +59,8 @@ def test_a_tree_goes_with_the_script(shape: str, place: Place) -> None:
     place.verdict(shape, "killed with the script")
 
 
+@pytest.mark.long
 @pytest.mark.hostile
-@pytest.mark.slow
 @pytest.mark.sized
 async def test_a_thousand_trees_leave_nothing_and_disturb_nobody(tmp_path: Path) -> None:
     go = tmp_path / "go"

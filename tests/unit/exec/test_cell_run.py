@@ -332,6 +332,7 @@ async def test_at_level_landlock_the_work_directory_is_the_hosts_and_goes() -> N
         assert not inits(runner)  # none is kept ready: each has a directory of its own
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("profile", [LANDLOCK, Profile(Level.STRICT, work_disk="?")])
 async def test_a_directory_on_the_host_goes_whatever_happens(profile: Profile) -> None:
     with a_place() as place:

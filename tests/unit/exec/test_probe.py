@@ -379,6 +379,7 @@ def test_an_ordinary_user_shares_its_uid_with_scripts(monkeypatch: pytest.Monkey
     assert "unique-uid" not in features
 
 
+@pytest.mark.long
 @pytest.mark.needs_root
 def test_groups_that_scripts_would_keep_are_for_the_caller_to_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     def tell() -> object:

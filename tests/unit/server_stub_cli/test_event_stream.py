@@ -23,6 +23,7 @@ def test_any_cut_gives_the_same_events(cuts: list[int]) -> None:
     assert [event for piece in pieces for event in parser.feed(piece)] == EVENTS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("piece", [b"data: ", b"data: x\n", b"x" * 100, b"x: y\n"])
 def test_an_event_without_end_does_not_grow_for_ever(piece: bytes) -> None:
     parser = EventParser()

@@ -142,6 +142,7 @@ def test_a_full_disk_is_one_line(environment: dict[str, str]) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_terminal_without_unicode_gets_escapes(environment: dict[str, str]) -> None:
     ran = subprocess.run(
         [*PROGRAM, "node", "list"],
@@ -154,6 +155,7 @@ def test_a_terminal_without_unicode_gets_escapes(environment: dict[str, str]) ->
     assert rb"\u039d\u03b1\u03cd\u03c4\u03b7\u03c2-0" in ran.stdout
 
 
+@pytest.mark.long
 def test_closed_streams_are_no_traceback(environment: dict[str, str]) -> None:
     shell = subprocess.run(
         ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *PROGRAM, "node", "list"], env=environment, timeout=30
