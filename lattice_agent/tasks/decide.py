@@ -196,12 +196,19 @@ class PollRhythm:
 
 
 def poll_delay(
-    rhythm: PollRhythm, *, got_work: bool, since_work_s: float | None, chance: float, told: bool = False
+    rhythm: PollRhythm,
+    *,
+    got_work: bool,
+    since_work_s: float | None,
+    chance: float,
+    told: bool = False,
+    first: bool = False,
 ) -> float:
     """Seconds until the next poll; 0 right after an answer that held work (the caller waits for a free slot).
 
     ``chance`` is uniform in 0..1 and spreads a fleet over +- ``jitter`` of the period. ``told``: the control stream is
-    open.
+    open. ``first``: polls pass since the last one; then it spreads over all of the period, for a fleet that began
+    together, or got its control plane back together, would poll in step for minutes otherwise.
     """
     if got_work:
         return 0.0
@@ -209,6 +216,8 @@ def poll_delay(
     period = rhythm.busy_s if busy else rhythm.idle_s
     if told:
         period = min(rhythm.told_times * rhythm.idle_s, max(rhythm.told_s, rhythm.idle_s))
+    if first:
+        return period * chance
     return period * (1 - rhythm.jitter + 2 * rhythm.jitter * chance)
 
 

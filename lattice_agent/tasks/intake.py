@@ -84,6 +84,7 @@ class Intake:
         self._last_work: float | None = None
         self._kill_switch = False
         self._at_once = False
+        self._polls_pass = False
         self._period_began = 0.0
         # Leases that could not be written yet: nothing is asked for before they are. At most MAX_TAKEN.
         self._unwritten: list[Lease] = []
@@ -165,6 +166,7 @@ class Intake:
         reply = await self._line.get("/api/agent/tasks", params)
         delay = self._patience.after(reply.verdict, self._rng)
         if reply.answer is None or not reply.ok:
+            self._polls_pass = False
             return Pause(trio.current_time() + delay, ends_early=False)
         self._note_kill_switch(KILL_SWITCH_HEADER in reply.answer.headers)
         leases = read_leases(reply.answer.body, received)
@@ -173,8 +175,15 @@ class Intake:
             await self._take(leases)
         since = None if self._last_work is None else trio.current_time() - self._last_work
         self._at_once = bool(leases)
-        chance = self._rng.random()
-        delay = poll_delay(self._rhythm, got_work=bool(leases), since_work_s=since, chance=chance, told=self._told)
+        delay = poll_delay(
+            self._rhythm,
+            got_work=bool(leases),
+            since_work_s=since,
+            chance=self._rng.random(),
+            told=self._told,
+            first=not self._polls_pass,
+        )
+        self._polls_pass = self._polls_pass or not leases  # after work comes an extra poll: the rhythm begins later
         on_period = self._period_began + delay
         return Pause(on_period if on_period > trio.current_time() else began + delay)
 

@@ -193,6 +193,19 @@ def test_the_rhythm_of_who_sets_nothing(since_work_s: float | None, chance: floa
     assert delay == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("told", "period"), [(False, 5.0), (True, 60.0)])
+def test_the_first_poll_after_polls_have_begun_to_pass_comes_at_any_time_within_the_period(
+    told: bool, period: float
+) -> None:
+    def delay(chance: float, *, got_work: bool = False) -> float:
+        return decide.poll_delay(
+            PollRhythm(), got_work=got_work, since_work_s=None, chance=chance, told=told, first=True
+        )
+
+    assert [delay(chance) for chance in (0.0, 0.5, 1.0)] == [0, period / 2, period]
+    assert delay(0.5, got_work=True) == 0
+
+
 def test_polls_are_for_what_was_forgotten_while_the_control_plane_tells_of_work() -> None:
     rhythm = PollRhythm(idle_s=5, busy_s=1, told_s=60, jitter=0.1)
 
