@@ -13,7 +13,7 @@ def machine() -> dict[str, str]:
     )
     return {
         "cpu": f"{os.cpu_count()} x {model}",
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],  # what its builder adds says nothing
         "python": platform.python_version(),
         "uid": "root" if os.geteuid() == 0 else "an unprivileged user",
     }
