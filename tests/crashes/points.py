@@ -119,7 +119,7 @@ SPAWNER_POINTS: Final = (
     ),
     Point("about to pass a cell's descriptors", _CELLS, _READY, BEFORE, SPAWNER),
     Point("a cell's descriptors are passed", _CELLS, _READY, AFTER, SPAWNER),
-    Point("a cell is in use, without limits", _CELLS, "entry.state = IN_USE", AFTER, SPAWNER),
+    Point("a cell is in use, without limits", _CELLS, "entry.state = IN_USE", AFTER, SPAWNER, TALKATIVE_TASK),
     Point(
         *("in any turn", _SPAWNER, "ready = {fd for fd, _ in self._poll.poll(timeout_ms)}", AFTER, SPAWNER),
         scene=TALKATIVE_TASK,
