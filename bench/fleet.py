@@ -101,9 +101,11 @@ async def restarted(server: "Server", agents: list[SimulatedAgent]) -> dict[str,
     return {
         "away_s": away_s,
         "back_s": opened[-1] - began,
+        "asked": len(asked),
+        "opened": len(opened),
         "most_asked_in_one_second": most_in_one_second(asked),
         "most_opened_in_one_second": most_in_one_second(opened),
-        "streams_back": len(opened),
+        "agents_back": sum(agent.seen.stream_opened[-1] > began for agent in agents),
     }
 
 

@@ -16,8 +16,8 @@ from lattice_agent.exec.kernel import proctree
 INIT = "1"
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 STOP_ROUNDS = 4
-"""Listings at most until one finds nobody new. fork(2) gives way to a signal that waits (copy_process, kernel/fork.c),
-so nobody has children after the second; a cell that still has is measured as it is."""
+"""Listings at most until one finds nobody new. fork(2) gives way to a signal that waits when it begins (copy_process,
+kernel/fork.c), so who appears after the second is of one that had begun; such a cell is measured as it is."""
 COUNTED = 256
 """Processes that are told apart in a count; it costs about 10 us for each."""
 _READ_MOST = 8192

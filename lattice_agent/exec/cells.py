@@ -114,6 +114,11 @@ class Cell:
         self.blind = 0
         """Looks in a row that failed."""
 
+    @property
+    def looking(self) -> int:
+        """A process of ours that looks at the cell from inside; 0: there is none."""
+        return self.place.child if self.place is not None else 0
+
     def signal(self, number: int) -> None:
         """Send a signal to the init; nothing happens if it is gone."""
         if self.pidfd >= 0:
@@ -193,7 +198,7 @@ class Cells:
 
     def __contains__(self, pid: object) -> bool:
         """Whether a process belongs to this table: a sweep of orphans leaves it alone."""
-        return pid in self._helpers or any(entry.pid == pid for entry in self._cells.values())
+        return pid in self._helpers or any(pid in (entry.pid, entry.looking) for entry in self._cells.values())
 
     @property
     def interval_ms(self) -> int | None:
@@ -246,6 +251,8 @@ class Cells:
                     self._maker_ended(entry)
                 if entry.number in self._cells:
                     self._gone(entry)
+                return True
+            if entry.looking == pid:
                 return True
         return False
 

@@ -4,44 +4,83 @@ Without root, but with a range of ids, a script has another uid than the spawner
 only. The spawner made the user namespace, and so a child of it may enter that, and may look there (capabilities(7):
 CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE). It is asked rarely: when a cell could be over its limit by what its descriptors
 may hold.
+
+It takes some ms, unless the processors are full of others: the spawner waits for ANSWER_S at a time and goes back to
+its other work in between, and the child goes on.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from lattice_agent.exec.cell_processes import Processes
 from lattice_agent.exec.kernel import namespaces
 
-ANSWER_S = 0.1
-"""For all of it: some ms, unless the processors are full of others. Later, nothing has been seen."""
+ANSWER_S = 0.02
+"""What the spawner waits at a time."""
 ANSWER_MOST = 1 << 20
 _PIECE = 65536
 _PID_DIGITS = 10
 
 
-def look(processes: Processes, pids: list[int], lead_to: Callable[[int], list[str]]) -> dict[int, list[str]]:
-    """By process what ``lead_to`` says of it inside; empty if there was no answer in time."""
-    namespace = _user_namespace(processes, pids)
-    if namespace < 0:
-        return {}
-    read, write = os.pipe2(os.O_CLOEXEC)
-    pid, pidfd = namespaces.clone(0)
-    if pid == 0:
-        _answer(namespace, write, pids, lead_to)
-    for fd in (namespace, write):
-        os.close(fd)
-    try:
-        text = _all_of(read)
-        os.kill(pid, 9)  # our own child, not reaped yet; it has ended, or is not waited for any longer
-        os.waitpid(pid, 0)
-    finally:
-        os.close(read)
-        os.close(pidfd)
-    return _parsed(text)
+class InsideLook:
+    """One look: a child of this process that says what ``lead_to`` says of each of ``pids``. Raises OSError."""
+
+    def __init__(self, processes: Processes, pids: list[int], lead_to: Callable[[int], list[str]]) -> None:
+        self._read = self._pidfd = -1
+        self._text = b""
+        self._found: dict[int, list[str]] | None = None
+        self.pid = 0
+        """Of the child; 0 if there is none, because nobody is left to be looked at."""
+        namespace = _user_namespace(processes, pids)
+        if namespace < 0:
+            self._found = {}
+            return
+        try:
+            self._read, write = os.pipe2(os.O_CLOEXEC)
+            try:
+                self.pid, self._pidfd = namespaces.clone(0)
+                if self.pid == 0:
+                    _answer(namespace, write, pids, lead_to)
+            finally:
+                os.close(write)
+        except OSError:
+            self.close()
+            raise
+        finally:
+            os.close(namespace)
+
+    def answer(self) -> dict[int, list[str]] | None:
+        """By process what was said of it; without who was not there, empty if the look failed. None: not in time, to be
+        asked again."""
+        until = time.monotonic() + ANSWER_S
+        while self._found is None and (left := until - time.monotonic()) > 0:
+            if select.select([self._read], [], [], left)[0]:
+                self._take(os.read(self._read, _PIECE))
+        return self._found
+
+    def close(self) -> None:
+        """End the child, if it has not ended, and give the descriptors back."""
+        if self._pidfd >= 0:
+            with suppress(ProcessLookupError, ChildProcessError):  # the spawner's loop has reaped it
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        for fd in (self._read, self._pidfd):
+            if fd >= 0:
+                os.close(fd)
+        self._read = self._pidfd = -1
+
+    def _take(self, piece: bytes) -> None:
+        self._text += piece
+        if len(self._text) > ANSWER_MOST:
+            self._found = {}
+        elif not piece:
+            self._found = _parsed(self._text)
 
 
 def _user_namespace(processes: Processes, pids: list[int]) -> int:
@@ -62,19 +101,6 @@ def _answer(namespace: int, write: int, pids: list[int], lead_to: Callable[[int]
             pipe.write("".join([*lines, "end\n"]).encode())
     finally:
         os._exit(0)
-
-
-def _all_of(read: int) -> bytes:
-    """Until the end-of-file; nothing if it does not come in time."""
-    deadline = time.monotonic() + ANSWER_S
-    text = b""
-    while (left := deadline - time.monotonic()) > 0 and len(text) <= ANSWER_MOST:
-        if select.select([read], [], [], left)[0]:
-            piece = os.read(read, _PIECE)
-            if not piece:
-                return text
-            text += piece
-    return b""
 
 
 def _parsed(text: bytes) -> dict[int, list[str]]:

@@ -14,6 +14,9 @@ An exact look at many processes that go on meanwhile is of little worth: what it
 spawner is one process among many it hardly gets a turn. One that would take longer than PATIENCE_MS, or is over the
 limit, is therefore taken with the cell stopped (SIGSTOP). What a script can notice: a parent that asks for it
 (WUNTRACED) sees its child stop and go on, a handler of SIGCONT is called, a few calls end with EINTR (signal(7)).
+
+Where a child of the spawner has to look (``inside_look``) the cell is stopped, too, and stays so until all is known,
+UNDECIDED_S at most: processors that are full of others are no reason to end a script for memory that it does not use.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ import os
 import time
 
 from lattice_agent.exec.cell_processes import Processes
-from lattice_agent.exec.open_files import PIPE_BYTES, SOCKET_BYTES, Held, open_count
+from lattice_agent.exec.inside_look import InsideLook
+from lattice_agent.exec.open_files import PIPE_BYTES, SOCKET_BYTES, Held, ends_of, open_count
 
 MIB = 1 << 20
 INTERVAL_MS = 10
@@ -34,6 +38,8 @@ GROWTH_BYTES_PER_MS = 2 * MIB
 for two; pipes up to 3.8 for a moment, where their pages are in the processor's cache."""
 PATIENCE_MS = 3
 """Of an exact look at a cell that runs: 12 MiB by the rate above, on two processors."""
+UNDECIDED_S = 2.0
+"""How long a cell is stopped until what its descriptors hold is known; then it counts as the most that it can be."""
 LISTINGS = 3
 """Of the processes at a cheap look, if some of them are gone each time."""
 GONE_OR_WAITING = (b"", b"D")
@@ -127,11 +133,15 @@ class Place:
         self._processors = len(os.sched_getaffinity(0))
         self._page = bytes_of_a_fault()
         self._last: Exact | None = None
+        self._inside: InsideLook | None = None
+        self._undecided: float | None = None
+        """Since when (monotonic) the cell is stopped and it is not known whether it is over the limit."""
         self.room = 0
         """After ``over``: bytes that the cell may use more, counted with the least that is known."""
 
     def over(self, limit: int) -> tuple[int, bool]:
-        """Bytes used now, and whether they are more than ``limit``: then its processes are stopped, to be killed."""
+        """Bytes used now, and whether they are more than ``limit``: then its processes are stopped, to be killed. While
+        that is not known yet they are stopped, too, and it is 0 bytes: the next call tells."""
         seen = self._see_all()
         outside = self._tmpfs_bytes() + self._socket_bytes() + sum(each.tables for each in seen)
         used = outside + sum(each.anonymous for each in seen)
@@ -140,14 +150,29 @@ class Place:
             used = min(used, outside + self._last.anonymous)
             most = min(most, outside + self._most_since(self._last, seen))
         if most > limit:
-            self._last = self._look_closely(limit - outside, seen)
-            used = outside + self._last.anonymous
-            most = used + self._last.files
+            found = self._look_closely(limit - outside, seen)
+            if found is None and self._may_wait():
+                self.room = 0
+                return (0, False)
+            if found is not None:
+                self._last = found
+                used = outside + found.anonymous
+                most = used + found.files
+        self._decided()
         self.room = limit - most
-        return (most, True) if most > limit else (used, False)
+        if most > limit:
+            return (most, True)
+        self.processes.proceed()
+        return (used, False)
+
+    @property
+    def child(self) -> int:
+        """A process of ours that looks at the cell from inside; 0: there is none."""
+        return self._inside.pid if self._inside is not None else 0
 
     def close(self) -> None:
         """Give the descriptors back."""
+        self._decided()
         self.processes.close()
         if self._work >= 0:
             os.close(self._work)
@@ -162,7 +187,8 @@ class Place:
                 self.processes.stop()
             if self._see_new(seen):
                 break
-        self.processes.proceed()
+        if self._undecided is None:
+            self.processes.proceed()
         return list(seen.values())
 
     def _see_new(self, seen: dict[int, Seen]) -> bool:
@@ -187,26 +213,24 @@ class Place:
         grown = growth_most((time.monotonic_ns() - last.at_ns) / 1e6, self._processors)
         return most_since(last, now, seen, grown, self._page)
 
-    def _look_closely(self, limit: int, seen: list[Seen]) -> Exact:
+    def _look_closely(self, limit: int, seen: list[Seen]) -> Exact | None:
         """Each page and each file once; more than ``limit`` is not counted out. What is found while the cell runs holds
-        only if it is below the limit: of processes that come and go meanwhile a page may be counted more than once."""
-        if exact_ms(seen) <= PATIENCE_MS:
+        only if it is below the limit: of processes that come and go meanwhile a page may be counted more than once.
+        Otherwise the cell is stopped. None: what was seen is not all, and could be too much."""
+        if exact_ms(seen) <= PATIENCE_MS and self._undecided is None:
             found = self._count(limit, seen, time.monotonic_ns() + PATIENCE_MS * 1_000_000)
             if found is not None and found.bytes <= limit:
                 return found
         self.processes.stop()
         again: dict[int, Seen] = {}
         self._see_new(again)
-        found = self._count(limit, list(again.values()), None)
-        assert found is not None  # there was no time to run out of
-        if found.bytes <= limit:
-            self.processes.proceed()
-        return found
+        return self._count(limit, list(again.values()), None)
 
     def _count(self, limit: int, seen: list[Seen], until_ns: int | None) -> Exact | None:
-        """One pass over the processes, the largest first. With a time until when: None if it is not done by then, or
-        somebody is not where it was."""
-        held = Held(self.processes, sockets=not self._own_network)
+        """One pass over the processes, the largest first. None if it takes a look from inside to tell. With a time
+        until when there is no such look, and None, too, if it is not done by then, or somebody is not where it was."""
+        ask = self._ask_inside if until_ns is None else _not_now
+        held = Held(self.processes, ask, sockets=not self._own_network)
         found = Exact(time.monotonic_ns())
         for each in sorted(seen, key=lambda each: each.anonymous + each.files, reverse=True):
             state, found.faults[each.pid] = self._state_and_faults(each.pid)
@@ -217,7 +241,34 @@ class Place:
             found.files = held.bytes
             if found.bytes > limit:  # no time to lose with the rest
                 break
+        return found if held.answered or found.bytes <= limit or found.anonymous > limit else None
+
+    def _may_wait(self) -> bool:
+        """Whether there is time for another exact look."""
+        now = time.monotonic()
+        self._undecided = self._undecided or now
+        return now - self._undecided < UNDECIDED_S
+
+    def _decided(self) -> None:
+        self._undecided = None
+        self._end_inside()
+
+    def _ask_inside(self) -> dict[int, list[str]]:
+        """What is known of whom. fork(2) may make a process after all others were stopped; a look that was answered is
+        therefore over, and whoever misses somebody in it has to ask again."""
+        if self._inside is None:
+            pids = self.processes.ids()
+            self._inside = InsideLook(self.processes, pids, lambda pid: ends_of(self.processes, pid))
+        found = self._inside.answer()
+        if found is None:
+            return {}
+        self._end_inside()
         return found
+
+    def _end_inside(self) -> None:
+        if self._inside is not None:
+            self._inside.close()
+            self._inside = None
 
     def _exact_bytes(self, each: Seen, state: bytes) -> int:
         """Anonymous memory, each page divided by the processes that share it: Pss_Anon of smaps_rollup. What may not be
@@ -254,6 +305,11 @@ class Place:
             return 0
         fields = self.processes.read("1/net/sockstat").split(maxsplit=3)
         return int(fields[2]) * SOCKET_BYTES if len(fields) > 2 else 0
+
+
+def _not_now() -> dict[int, list[str]]:
+    """Nothing is known: while a cell runs there is no time to ask inside."""
+    return {}
 
 
 def waits_for_vfork(syscall: bytes) -> bool:

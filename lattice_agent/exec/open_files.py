@@ -13,8 +13,8 @@ from __future__ import annotations
 import ctypes
 import stat
 import struct
+from collections.abc import Callable
 
-from lattice_agent.exec import inside_look
 from lattice_agent.exec.cell_processes import Processes
 
 PIPE_BYTES = 64 * 1024
@@ -51,12 +51,19 @@ def may_hold(pipes: int, sockets: int) -> int:
     return large * PIPE_BYTES + (pipes - large) * LATER_PIPE_BYTES + sockets * SOCKET_BYTES
 
 
+AskInside = Callable[[], dict[int, list[str]]]
+"""Where the descriptors of a cell's processes lead, for who may not look; without those of which it is not known."""
+
+
 class Held:
     """The exact measure of some processes: 3 us for each descriptor. ``sockets``: nobody else counts them."""
 
-    def __init__(self, processes: Processes, *, sockets: bool) -> None:
+    def __init__(self, processes: Processes, ask_inside: AskInside, *, sockets: bool) -> None:
         self._processes = processes
+        self._ask_inside = ask_inside
         self._count_sockets = sockets
+        self.answered = True
+        """Whether all was seen; otherwise ``bytes`` may be too much."""
         self._ends: set[str] = set()
         self._unseen = 0
         self._inside: dict[int, list[str]] | None = None
@@ -75,16 +82,16 @@ class Held:
         if self._processes.names(f"{pid}/fd"):
             self._ends.update(ends_of(self._processes, pid))
         elif count := self._processes.size(f"{pid}/fd"):
-            inside = self._seen_inside().get(pid)
-            if inside is None:
-                self._unseen += count
+            inside = self._seen_inside()
+            if pid in inside:
+                self._ends.update(inside[pid])
             else:
-                self._ends.update(inside)
+                self.answered = False
+                self._unseen += count
 
     def _seen_inside(self) -> dict[int, list[str]]:
         if self._inside is None:
-            pids = self._processes.ids()
-            self._inside = inside_look.look(self._processes, pids, lambda pid: ends_of(self._processes, pid))
+            self._inside = self._ask_inside()
         return self._inside
 
 

@@ -9,8 +9,8 @@ import os
 import random
 import signal
 from collections import Counter
-from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 
 import httpx
@@ -57,12 +57,20 @@ def strike(world: World, point: Point, rng: random.Random) -> list[str]:
 def settle(world: World, point: Point, task: str) -> dict[str, Any]:
     """The task, when nothing more is to come of it."""
     if point.scene == points.CANCELLED and world.plane.task(task)["status"] == "leased":
-        with suppress(httpx.HTTPStatusError):  # 409: it has ended meanwhile
-            world.plane.cancel(task)  # an operator whose order got no answer gives it again
+        cancel_again(world, task)
     world.hand_out_again(task)
     shown: dict[str, Any] = wait_until(lambda: world.settled(task), f"an end of {task}", PATIENCE_S)
     wait_until(lambda: world.journal().get(task, "accepted") == "accepted", "the answer to be noted", PATIENCE_S)
     return shown
+
+
+def cancel_again(world: World, task: str) -> None:
+    """As an operator does whose order got no answer."""
+    try:
+        world.plane.cancel(task)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != HTTPStatus.CONFLICT:  # it has ended meanwhile
+            raise
 
 
 def judge(world: World, task: str, shown: dict[str, Any]) -> str:

@@ -152,7 +152,7 @@ def test_pipes_count_in_full_and_once_and_files_not_at_all(line: CellLine) -> No
             if os.fork() == 0: time.sleep(60)
     """
     with holding(line, text) as (_cell, place):
-        held = Held(place.processes, sockets=False)
+        held = Held(place.processes, dict, sockets=False)
         for pid in place.processes.ids():
             held.add(pid)
     assert held.bytes == (80 + 20 + OUTPUTS) * PIPE_BYTES
@@ -162,7 +162,7 @@ def test_sockets_count_by_themselves_where_the_network_is_shared(line: CellLine)
     with holding(line, "held = [socket.socketpair() for _ in range(30)]\nos.fork()") as (_cell, place):
         found = []
         for sockets in (True, False):
-            held = Held(place.processes, sockets=sockets)
+            held = Held(place.processes, dict, sockets=sockets)
             for pid in place.processes.ids():
                 held.add(pid)
             found.append(held.bytes)
