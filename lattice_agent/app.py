@@ -36,6 +36,7 @@ from lattice_agent.link.health import LinkHealth
 from lattice_agent.link.line import Line
 from lattice_agent.link.names import Lookups
 from lattice_agent.link.settings import LinkSettings
+from lattice_agent.probing import Probing
 from lattice_agent.report.addresses import AddressService
 from lattice_agent.report.config_poll import ConfigService
 from lattice_agent.report.heartbeat import HeartbeatService
@@ -192,7 +193,8 @@ def _compose(
     load = OwnLoadService(features, tasks_running=lambda: runs.statistics().running, results_waiting=spool.unsent)
     documents = UsageDocuments(state.connection, commit, settings.control_plane.base_url, node_id)
     reports = (*_reports(settings, line, features, rng, script, execution, load, documents), load)
-    return Agent((stream, *reports, Tidying(spool, boot_time)), sender, runs, intake, settings.exec.drain_s)
+    services = (stream, *reports, Tidying(spool, boot_time), Probing(execution, runner, rng))
+    return Agent(services, sender, runs, intake, settings.exec.drain_s)
 
 
 def _reports(

@@ -38,7 +38,7 @@ def load_policy(settings: Settings) -> LocalPolicy:
 
 
 class Execution:
-    """Decides for one agent's life; ``probe`` is None where no task runs anyway."""
+    """Decides for one agent's life; ``probe`` is None where no task runs anyway. Levels may be gained meanwhile."""
 
     def __init__(
         self, settings: Settings, policy: LocalPolicy, environ: Mapping[str, str], probe: HostProbe | None
@@ -60,6 +60,23 @@ class Execution:
             execution._tell()
             runner.keep_ready(execution.kept_profile)
         return execution
+
+    @property
+    def may_gain(self) -> bool:
+        """Whether another probe could come to more than the last one."""
+        return self._probe is not None and not self._probe.is_complete
+
+    async def probe_again(self, runner: Runner) -> None:
+        """A level that is reached now counts from now on; one that was reached stays so."""
+        if self._probe is None:
+            return
+        before, probe = self._probe.reached, self._probe.or_newer(await probe_host(runner, allow_groups=True))
+        self._probe = probe
+        if gained := probe.reached - before:
+            self._level = default_level(self._policy, self._host_state())
+            log.info("reached at a later look: level %s", ", ".join(sorted(gained)))
+            self._tell()
+            runner.keep_ready(self.kept_profile)
 
     @property
     def kept_profile(self) -> Profile | None:

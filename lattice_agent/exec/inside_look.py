@@ -58,9 +58,13 @@ class InsideLook:
     def answer(self) -> dict[int, list[str]] | None:
         """By process what was said of it; without who was not there, empty if the look failed. None: not in time, to be
         asked again."""
+        if self._found is not None:
+            return self._found
+        poll = select.poll()  # not select(2): the descriptor may be above 1023
+        poll.register(self._read, select.POLLIN)
         until = time.monotonic() + ANSWER_S
         while self._found is None and (left := until - time.monotonic()) > 0:
-            if select.select([self._read], [], [], left)[0]:
+            if poll.poll(left * 1000):
                 self._take(os.read(self._read, _PIECE))
         return self._found
 

@@ -1,7 +1,8 @@
 """What a probe of a host comes to: values only, made by ``probe.probe_host``. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from lattice_agent.exec.plan import Level
 from lattice_agent.exec.protections import NO_GROUPS, SHARED_UID, Lack
@@ -41,6 +42,19 @@ class HostProbe:
     def reached(self) -> frozenset[Level]:
         """HOST is always among them."""
         return frozenset({Level.HOST, *(level for level, result in self.results.items() if result.reached)})
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every level is reached."""
+        return all(result.reached for result in self.results.values())
+
+    def or_newer(self, newer: "HostProbe") -> "HostProbe":
+        """What was reached stays as it was seen; of the other levels what a later probe of the same host came to."""
+        results = {
+            level: result if result.reached else newer.results.get(level, result)
+            for level, result in self.results.items()
+        }
+        return replace(newer, results=MappingProxyType(results))
 
     @property
     def highest(self) -> Level:
