@@ -32,6 +32,7 @@ from server_stub.bounded_http import BoundedHttp
 from server_stub.clock import SystemClock
 from server_stub.config import Settings
 from server_stub.errors import SettingsError
+from server_stub.rare_warnings import RareWarnings
 from server_stub.runner import OneThread
 from server_stub.store.base import Store
 from server_stub.store.sqlite import SqliteStore
@@ -55,6 +56,7 @@ def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. ``SettingsError`` and ``StoreError`` before anything is answered."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(RareWarnings())
     _raise_file_limit()
     with open_listener(settings) as listener:
         store = SqliteStore(settings.db_path, settings.limits)

@@ -16,7 +16,7 @@ from server_stub.bounded_http import PIPELINED_MOST
 from server_stub.config import Limits
 from tests.rigs.described_server import NODE, Described, described_server
 from tests.rigs.server_app import World, control_plane
-from tests.rigs.server_process import SERVE, Running, started
+from tests.rigs.server_process import SERVE, Running, serving, started
 
 DEEP = 100_000
 SECONDS = 20.0
@@ -283,6 +283,22 @@ def test_a_head_that_does_not_come_is_not_waited_for(begun: bytes) -> None:
         with dial(server) as stream:
             stream.sendall(begun)
             assert stream.recv(1) == b""
+
+
+def test_requests_that_are_none_do_not_fill_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    logged = ["sh", "-c", 'exec "$@" 2> "$0"', str(log), *serving(db_path=":memory:")]
+    with started(logged) as server:
+        for junk in (b"junk\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: nothing\r\nConnection: upgrade\r\n\r\n"):
+            for _ in range(30):
+                with dial(server) as stream:
+                    stream.sendall(junk)
+                    assert stream.recv(1)
+        server.process.terminate()
+        assert server.wait() == 0
+    lines = log.read_text().splitlines()
+    assert sum("Invalid HTTP request received" in line for line in lines) == 1
+    assert len(lines) < 10, lines
 
 
 @pytest.mark.parametrize("path", ["/api/v1/nodes", "/nope", f"/api/agent/tasks?node_id={NODE}"])
