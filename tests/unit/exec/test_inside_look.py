@@ -1,12 +1,15 @@
 """A look from inside of a cell's user namespace, at real processes; and what is no answer."""
 
 import os
+import select
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from lattice_agent.exec import inside_look, memory_watch
+from lattice_agent.exec.blueprint import LANDLOCK, Blueprint
 from lattice_agent.exec.cell_processes import Processes
+from lattice_agent.exec.cells import Cell, Cells
 from lattice_agent.exec.inside_look import InsideLook
 from lattice_agent.exec.kernel import namespaces
 from lattice_agent.exec.memory_watch import Place
@@ -248,6 +251,22 @@ def test_what_looks_from_inside_ends_with_the_place(place: Place) -> None:
     child = place.child
     place.close()
     assert child not in children_of(os.getpid())
+
+
+@pytest.mark.usefixtures("looks_late")
+def test_what_looks_from_inside_is_no_orphan_and_its_end_no_cells(place: Place) -> None:
+    """The spawner reaps it in its loop, or would sweep it, if the table did not know it."""
+    cells = Cells(select.poll(), lambda _message, _descriptors: None)
+    entry = Cell(1, Blueprint(LANDLOCK), b"", 0)
+    cells._cells[1] = entry
+    entry.place = place
+    used, _over = place.over(1 << 40)
+    place.over(used + SOCKET_BYTES)
+    assert place.child in cells
+    assert place.child + 1 not in cells
+    assert cells.ended(place.child)
+    assert not cells.ended(place.child + 1)
+    assert 1 in cells._cells
 
 
 @pytest.mark.parametrize("text", [b"", b"5 pipe:[1]\n", b"5 pipe:[1]\nen", b"end\nmore\n"])
