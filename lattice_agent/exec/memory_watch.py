@@ -217,7 +217,7 @@ class Place:
         """Each page and each file once; more than ``limit`` is not counted out. What is found while the cell runs holds
         only if it is below the limit: of processes that come and go meanwhile a page may be counted more than once.
         Otherwise the cell is stopped. None: what was seen is not all, and could be too much."""
-        if exact_ms(seen) <= PATIENCE_MS and self._undecided is None:
+        if exact_ms(seen) <= PATIENCE_MS:
             found = self._count(limit, seen, time.monotonic_ns() + PATIENCE_MS * 1_000_000)
             if found is not None and found.bytes <= limit:
                 return found

@@ -2,7 +2,9 @@
 
 import os
 import select
+import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,6 +30,9 @@ from tests.rigs.cells import (
 )
 
 pytestmark = pytest.mark.needs_root
+
+LOOKS_MOST = 500
+"""Ten seconds of waiting, where an answer takes some ms."""
 
 
 @pytest.fixture(scope="module")
@@ -166,9 +171,11 @@ def states(processes: Processes) -> set[str]:
 
 def over_in_the_end(place: Place, limit: int) -> tuple[int, bool]:
     """As the spawner does: look again while it is not known."""
-    while (seen := place.over(limit)) == (0, False):
+    for _ in range(LOOKS_MOST):
+        if (seen := place.over(limit)) != (0, False):
+            return seen
         assert states(place.processes) == {"T"}
-    return seen
+    pytest.fail(f"not decided at the {LOOKS_MOST}th look")
 
 
 @pytest.mark.usefixtures("looks_late")
@@ -203,10 +210,11 @@ def test_a_cell_is_stopped_until_its_descriptors_are_seen_and_then_goes_on(
 
 def test_a_cell_that_is_over_its_limit_stays_stopped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_watch, "ends_of", lambda _processes, _pid: ["socket:[1]", "socket:[2]", "socket:[3]"])
+    monkeypatch.setattr(memory_watch, "UNDECIDED_S", 1e9)
     used, _over = place.over(1 << 40)
     found, over = over_in_the_end(place, used + 2 * SOCKET_BYTES)
     assert over
-    assert found > used + 2 * SOCKET_BYTES
+    assert found == pytest.approx(used + 3 * SOCKET_BYTES, abs=SOCKET_BYTES / 2)
     assert place.child == 0
     assert states(place.processes) == {"T"}
 
@@ -216,6 +224,25 @@ def test_what_is_never_seen_counts_in_full(place: Place, monkeypatch: pytest.Mon
     monkeypatch.setattr(memory_watch, "UNDECIDED_S", 0.1)
     used, _over = place.over(1 << 40)
     assert over_in_the_end(place, used + SOCKET_BYTES)[1] is True
+
+
+@pytest.mark.usefixtures("looks_late")
+def test_each_time_that_it_is_not_known_has_its_own_limit(
+    place: Place, gate: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_s = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: begun_s[0] + time.monotonic(), monotonic_ns=time.monotonic_ns)
+    monkeypatch.setattr(memory_watch, "time", clock)
+    used, _over = place.over(1 << 40)
+    limit = used + SOCKET_BYTES
+    assert place.over(limit) == (0, False)
+    os.write(gate[1], b"x")
+    assert over_in_the_end(place, limit)[1] is False
+    begun_s[0] += 2 * memory_watch.UNDECIDED_S
+    place._last = None  # as after a while in which it could have grown
+    assert place.over(limit) == (0, False)
+    begun_s[0] += memory_watch.UNDECIDED_S
+    assert place.over(limit)[1] is True
 
 
 def test_who_is_missing_in_an_answer_is_asked_for_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
