@@ -138,12 +138,15 @@ def encode(message: WireModel) -> bytes:
 
 
 def decode_json(raw: bytes) -> Any:
-    """Any JSON value out of bytes, with Go's reading of broken text; ``WireError`` if it is not exactly one value."""
+    """Any JSON value out of bytes, with Go's reading of broken text; ``WireError`` if it is not exactly one value.
+
+    Of its texts only names of fields are kept to be found again: ids do not come again.
+    """
     text = raw.decode("utf-8", "replace")
     if "\\u" in text:
         text = _LONE_SURROGATE.sub(lambda m: m.group(0) if m.group(1) or m.group(2) else "\\ufffd", text)
     try:
-        return from_json(text, allow_inf_nan=False)
+        return from_json(text, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
         raise WireError(f"not valid JSON: {error}") from None
 

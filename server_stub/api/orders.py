@@ -46,9 +46,9 @@ def _up_to(highest: int) -> Any:
 
 
 class Order(BaseModel):
-    """Base of every request body."""
+    """Base of every request body. Of its texts only names of fields are kept to be found again."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", cache_strings="keys")
 
 
 class AddNode(Order):
