@@ -17,7 +17,9 @@ sync by themselves.
 *Damage.* A crash or a full disk can leave part of a line. It is evidence and stays: the next opening ends the torn line
 and appends ``audit.torn`` with length and SHA-256 of what is not a record, chained to the last good one; ``verify``
 accepts such bytes only together with that record. A failed write closes the file and the next ``record`` opens it
-again, so there is one way of repair.
+again, so there is one way of repair. A power cut can also take a record that was not synced and leave a later one:
+that hangs on nothing then, and is declared with the rest. Damage in front of a record that was synced is of no power
+cut: it is left as it is, for ``verify`` to find.
 
 *Rotation.* ``audit.log`` becomes ``audit.log.1``, that becomes ``.2`` and so on; the one beyond ``keep`` is
 overwritten, which is the declared loss. A crash between the renames leaves a gap in the numbers, not in the chain.
@@ -46,6 +48,8 @@ GENESIS: Final = "0" * 64
 """``prev`` of the first record."""
 
 TORN_EVENT: Final = "audit.torn"
+SYNCED_EVENT: Final = "task.decided"
+"""What its writer syncs before it goes on."""
 DEFAULT_MAX_BYTES: Final = 16 * 1024 * 1024
 DEFAULT_KEEP: Final = 4
 
@@ -181,14 +185,14 @@ class AuditLog:
             tail = _read_tail(self._fd)
             if not tail:
                 _sync_directory(self._path.parent)
-            self._go_on_from(tail)
+            self._go_on_from(tail, is_whole=self._size <= _TAIL)
         except BaseException:
             self._let_go()
             raise
 
-    def _go_on_from(self, tail: bytes) -> None:
-        """Find the last good record; end and declare whatever follows it."""
-        entry, behind = _last_entry(tail)
+    def _go_on_from(self, tail: bytes, *, is_whole: bool) -> None:
+        """Find the record that the chain goes on from; end and declare whatever follows it."""
+        entry, behind = _end_of_chain(tail, is_whole=is_whole)
         if entry is None:
             entry = _last_entry_of_file(_rotated(self._path, 1))
         if entry is not None and entry.seq > self._head.seq:  # less would hide that records of ours were removed
@@ -251,13 +255,11 @@ def verify(paths: Iterable[Path]) -> Broken | None:
         junk, junk_line = b"", 0
         for number, line in _lines(path):
             entry = _decode(line.removesuffix(b"\n"))
-            if entry is None:
+            if entry is None or (junk and not _declares(entry, junk)):
                 junk, junk_line = junk + line, junk_line or number
                 if len(junk) > _TAIL:
                     break
                 continue
-            if junk and not _declares(entry, junk):
-                break
             if (why := _misfit(head, entry)) is not None:
                 return Broken(path, number, why)
             head, junk, junk_line = Head(entry.seq, entry.hash), b"", 0
@@ -360,6 +362,35 @@ def _claim(fd: int, path: Path) -> int:
 def _read_tail(fd: int) -> bytes:
     size = os.fstat(fd).st_size
     return os.pread(fd, _TAIL, max(0, size - _TAIL))
+
+
+def _end_of_chain(tail: bytes, *, is_whole: bool) -> tuple[_Entry | None, int]:
+    """The record that the next one follows, and the offset just behind its line; (None, 0) if there is none.
+
+    That is the last one in the bytes, unless there is a hole in front of it that a power cut can have made: one behind
+    all records that were synced for certain, which are those of SYNCED_EVENT but for the last record. ``is_whole``:
+    nothing is in front of the bytes.
+    """
+    lines = tail.split(b"\n")
+    seen: list[tuple[bytes, int, _Entry | None]] = []
+    behind, good = len(tail), 0
+    for line in reversed(lines):
+        entry = _decode(line)
+        seen.append((line, min(behind + 1, len(tail)), entry))
+        behind -= len(line) + 1
+        good += entry is not None
+        if good > 1 and entry is not None and entry.event == SYNCED_EVENT:
+            break
+    last: tuple[_Entry | None, int] = (None, 0)
+    junk = b""
+    knows_front = is_whole and len(seen) == len(lines)
+    for line, end, entry in reversed(seen):
+        hangs_on_junk = bool(junk) and (knows_front or last[0] is not None)
+        if entry is None or (hangs_on_junk and not _declares(entry, junk)):
+            junk += line + b"\n"  # perhaps declared further on
+        else:
+            last, junk = (entry, end), b""
+    return last
 
 
 def _last_entry(tail: bytes) -> tuple[_Entry | None, int]:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from lattice_agent.audit import AuditLog, Field, script_sha256
+from lattice_agent.audit import SYNCED_EVENT, AuditLog, Field, script_sha256
 from lattice_agent.errors import StateError
 from lattice_agent.exec.outcome import Outcome
 from lattice_agent.exec.plan import Plan, Refusal, TaskRequest
@@ -46,7 +46,7 @@ class TaskAudit:
         else:
             fields["level"] = decision.level.value
             fields["interpreter_path"] = decision.interpreter_path
-        await self._in_thread(self._append_and_sync, "task.decided", fields)
+        await self._in_thread(self._append_and_sync, SYNCED_EVENT, fields)
 
     async def outcome(self, task_id: str, outcome: Outcome, ended_by: EndedBy | None = None) -> None:
         """After the end of a run; ``ended_by``: who ended it if it was cancelled."""

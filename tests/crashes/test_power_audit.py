@@ -20,6 +20,8 @@ pytestmark = pytest.mark.sized
 
 CUTS: Final = extent(100, 5000)
 RECORDS: Final = 12
+RECORD: Final = {"seq", "event", "fields", "prev", "hash"}
+"""What every record has."""
 
 
 def written(path: Path, count: int) -> tuple[bytes, bytes]:
@@ -35,13 +37,14 @@ def written(path: Path, count: int) -> tuple[bytes, bytes]:
 
 
 def records(path: Path) -> list[dict[str, object]]:
-    """Every line that is one; the torn ones are left out."""
+    """Every line that is one; the torn ones are left out, also those of which parts make up JSON again."""
     found = []
     for line in path.read_bytes().split(b"\n"):
         try:
-            found.append(json.loads(line))
+            read = json.loads(line)
         except ValueError:
             continue
+        found += [read] if read.keys() >= RECORD else []
     return found
 
 

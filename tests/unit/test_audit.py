@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from lattice_agent.audit import (
     GENESIS,
+    SYNCED_EVENT,
     TORN_EVENT,
     AuditLog,
     Broken,
@@ -265,6 +266,66 @@ def test_the_torn_bytes_stay_and_are_accounted_for(path: Path) -> None:
     assert verify([path]) is None
     path.write_bytes(path.read_bytes().replace(b"half", b"hat!"))
     assert verify([path]) == Broken(path, 2, "this is not a record, or its content does not have its hash")
+
+
+def with_zeros(path: Path, number: int) -> bytes:
+    """The file with zeros in the middle of a line, as a sector that never reached the disk leaves them."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    half = len(lines[number]) // 2
+    lines[number] = lines[number][:half] + bytes(len(lines[number]) - half - 1) + b"\n"
+    return b"".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("events", "damaged", "is_mended"),
+    [
+        pytest.param("synced not not", 1, True, id="not synced, nor the one behind"),
+        pytest.param("synced not not not", 2, True, id="not synced, in the middle"),
+        pytest.param("synced not synced", 1, True, id="the last may not have been synced yet"),
+        pytest.param("not not not", 0, True, id="the first of all"),
+        pytest.param("synced not synced not", 1, False, id="synced behind"),
+        pytest.param("synced synced not", 0, False, id="the first, synced behind"),
+    ],
+)
+def test_a_hole_is_mended_where_a_power_cut_can_have_made_it(
+    path: Path, events: str, damaged: int, *, is_mended: bool
+) -> None:
+    with AuditLog(path, now=ticking()) as log:
+        for number, event in enumerate(events.split()):
+            log.record(SYNCED_EVENT if event == "synced" else "task.ended", task=f"t{number}")
+    whole = with_zeros(path, damaged)
+    path.write_bytes(whole)
+    write(path, "after")
+    assert path.read_bytes().startswith(whole)
+    behind = path.read_bytes()[len(whole) :].splitlines()
+    assert [json.loads(line)["event"] for line in behind] == [TORN_EVENT] * is_mended + ["task.asked"]
+    if is_mended:
+        torn = whole[sum(map(len, whole.splitlines(keepends=True)[:damaged])) :]
+        declared = json.loads(behind[0])
+        assert declared["fields"] == {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
+        assert declared["seq"] == damaged
+        assert verify([path]) is None
+    else:
+        broken = verify([path])
+        assert broken is not None
+        assert broken.line == damaged + 1
+
+
+def test_power_that_fails_again_takes_no_declaration_along(path: Path) -> None:
+    with AuditLog(path, now=ticking()) as log:
+        for event in (SYNCED_EVENT, "task.ended", "task.ended"):
+            log.record(event, task="t")
+    path.write_bytes(with_zeros(path, 1))
+    write(path, "after")
+    assert verify([path]) is None
+    once = path.read_bytes()
+    path.write_bytes(with_zeros(path, 3))  # the declaration
+    write(path, "again")
+    assert verify([path]) is None
+    path.write_bytes(once)
+    write(path, "declared once")
+    assert verify([path]) is None
+    assert path.read_bytes().count(TORN_EVENT.encode()) == 1
 
 
 def test_a_file_of_nothing_but_damage_is_kept_and_does_not_stop_the_agent(path: Path) -> None:
