@@ -168,6 +168,6 @@ def test_user_namespaces_forbidden(
             "user namespaces forbidden",
             during=f"the node is online; tasks are refused, with the level that is not reached, unless the policy"
             f" accepts a weaker one; `doctor` names the setting ({seen})",
-            after="a start looks again",
+            after="a start looks again, and the agent itself a few times in the next hour and a half",
         )
         apart("user namespaces forbidden", "it makes none; it shows what the node says, and previews the refusal")
