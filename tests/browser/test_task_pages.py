@@ -189,13 +189,16 @@ def test_a_tab_in_the_background_holds_no_connection_and_misses_nothing(
 def test_a_line_goes_on_although_its_beginning_is_no_longer_shown(
     watched: Watched, served: Fleet, agent: RunningAgent
 ) -> None:
-    page, gates = watched.page, [served.site.gate(f"dropped-{number}") for number in range(2)]
-    send(page, served, f"printf begun; seq 1 9000 >&2; {gates[0].wait}; echo , done; {gates[1].wait}")
+    page, gates = watched.page, [served.site.gate(f"dropped-{number}") for number in range(3)]
+    waits = [gate.wait for gate in gates]
+    send(page, served, f"printf begun; {waits[0]}; seq 1 9000 >&2; {waits[1]}; echo , done; {waits[2]}")
+    expect(page.locator(".log .text")).to_have_text(["begun"])
+    gates[0].open()  # only now: of two streams nothing says which comes first
     expect(page.locator(".log .text").last).to_have_text("9000")
     expect(page.locator("[data-part=dropped]")).to_contain_text("earlier lines are not shown here")
-    gates[0].open()
-    expect(page.locator(".log .stdout .text")).to_have_text(["begun, done"])
     gates[1].open()
+    expect(page.locator(".log .stdout .text")).to_have_text(["begun, done"])
+    gates[2].open()
     expect(page.locator("#task-state .verdict")).to_contain_text("succeeded")
 
 

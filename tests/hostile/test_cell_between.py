@@ -95,8 +95,9 @@ SHARED_DEVICES = {"/dev/null", "/dev/urandom"}
 
 
 def test_outside_one_hears_the_other() -> None:
-    with World() as world, beside(world, "channel_send.py"):
-        heard = plainly(world, "channel_receive.py")
+    """It listens until it has heard everything; in a cell, as long as the other speaks."""
+    with World() as world, beside(world, "channel_send.py", {"SAYS_S": "6"}):
+        heard = plainly(world, "channel_receive.py", environment={"PATIENCE_S": "6"})
     assert heard.stderr == ""
     assert set(heard.results.values()) == {"works"}
 
